@@ -1,0 +1,230 @@
+"""One connection to the bus: reconnects for ever, delivers in order of arrival, publishes without a task switch.
+
+nats-py gives each subscription a queue and a task of its own, so messages of two subscriptions overtake each other, and
+a publish waits for a flusher task. The wires need the order in which the server sent, and speed. So subscriptions made
+here are called straight from the read loop, and publishes go straight to the socket when nothing is waiting. Everything
+else (requests, JetStream, key-value) is nats-py's, unchanged, through `Connection.client`.
+
+    Refused     the server refused a publish or a subscription of this connection's user: `on_refused(text)`
+
+Invariant: callbacks run in the order in which the server's bytes arrived, and never wait.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+import nats.aio.client
+import nats.errors
+from nats.aio.subscription import Subscription
+from nats.js import JetStreamContext
+
+Callback = Callable[[str, bytes, str, bytes], None]  # subject, data, reply ("" if none), raw headers (b"" if none)
+
+_log = logging.getLogger("flowcore.bus")
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
+
+
+class _Client(nats.aio.client.Client):
+    """nats-py's client with direct delivery for the subscriptions in `direct`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.direct: dict[int, Callback] = {}
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        callback = self.direct.get(sid)
+        if callback is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+            return
+        try:
+            callback(bytes(subject).decode(), bytes(data), bytes(reply).decode() if reply else "", headers or b"")
+        except Exception:
+            _log.exception("a callback for %s failed", bytes(subject).decode(errors="replace"))
+
+
+class Connection:
+    """A NATS connection of one user.
+
+    Args:
+        url: `nats://host:port`, or several, comma separated.
+        name: what the server's monitoring shows.
+        inbox: prefix of this user's reply subjects; its permissions allow no other.
+        on_up: called after each (re)connect, when the subscriptions are in place.
+        on_down: called when the connection is lost.
+        on_refused: called with the server's text when it refuses a publish or a subscription.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        user: str | None = None,
+        password: str | None = None,
+        name: str = "flowcore",
+        inbox: str = "_INBOX",
+        on_up: Callable[[], None] | None = None,
+        on_down: Callable[[], None] | None = None,
+        on_refused: Callable[[str], None] | None = None,
+    ) -> None:
+        self._options: dict[str, Any] = {"servers": url.split(","), "name": name, "inbox_prefix": inbox}
+        if user is not None:
+            self._options |= {"user": user, "password": password}
+        self._on_up, self._on_down, self._on_refused = on_up, on_down, on_refused
+        self._subscriptions: dict[str, Callback] = {}
+        self._sids: dict[str, Subscription] = {}
+        self._closing = False
+        self._wait_s = _FIRST_WAIT_S
+        self._reviving: asyncio.Task | None = None
+        self.client = _Client()
+
+    @property
+    def is_up(self) -> bool:
+        """True while the server is reached."""
+        return self.client.is_connected
+
+    async def connect(self, timeout: float | None = None) -> None:
+        """Connect, trying until it works.
+
+        Raises:
+            TimeoutError: not connected within `timeout` seconds (None: for ever).
+        """
+        async with asyncio.timeout(timeout):
+            await self._open()
+
+    async def _open(self) -> None:
+        while True:
+            self.client = _Client()
+            try:
+                await self.client.connect(
+                    **self._options,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=self._next_wait(),
+                    connect_timeout=5,
+                    ping_interval=20,
+                    max_outstanding_pings=2,
+                    error_cb=self._error,
+                    disconnected_cb=self._disconnected,
+                    reconnected_cb=self._reconnected,
+                    closed_cb=self._closed,
+                    flusher_queue_size=4096,
+                )
+                break
+            except (OSError, nats.errors.Error, TimeoutError):
+                await asyncio.sleep(self._next_wait())
+        self._sids.clear()
+        for subject, callback in list(self._subscriptions.items()):
+            await self._subscribe(subject, callback)
+        await self._reconnected()
+
+    def _next_wait(self) -> float:
+        """Grows to two seconds, with jitter: a hundred nodes must not come back in one instant."""
+        wait_s = self._wait_s * random.uniform(0.5, 1.5)
+        self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
+        return wait_s
+
+    async def subscribe(self, subject: str, callback: Callback) -> None:
+        """Call `callback` for each message on `subject`, at once and after every reconnect."""
+        self._subscriptions[subject] = callback
+        if self.client.is_connected:
+            await self._subscribe(subject, callback)
+
+    async def _subscribe(self, subject: str, callback: Callback) -> None:
+        if subject in self._sids:
+            self.client.direct[self._sids[subject]._id] = callback
+            return
+        # Register before SUB goes out: the first message may come before subscribe() returns.
+        self.client.direct[self.client._sid + 1] = callback
+        self._sids[subject] = await self.client.subscribe(subject)
+
+    async def unsubscribe(self, subject: str) -> None:
+        """Stop calling back for `subject`; nothing happens when it was not subscribed."""
+        self._subscriptions.pop(subject, None)
+        subscription = self._sids.pop(subject, None)
+        if subscription is not None:
+            self.client.direct.pop(subscription._id, None)
+            with contextlib.suppress(nats.errors.Error):
+                await subscription.unsubscribe()
+
+    def publish(self, subject: str, data: bytes) -> bool:
+        """Send at once; False when the bus is away (the caller keeps what must not be lost)."""
+        client = self.client
+        if not client.is_connected:
+            return False
+        command = b"PUB %b  %d\r\n%b\r\n" % (subject.encode(), len(data), data)
+        if client._pending:  # something waits for nats-py's flusher: keep the order
+            client._pending.append(command)
+            client._pending_data_size += len(command)
+        else:
+            client._transport.write(command)
+        return True
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes written here that the socket has not taken yet."""
+        writer = getattr(self.client._transport, "_io_writer", None)
+        return (writer.transport.get_write_buffer_size() if writer else 0) + self.client._pending_data_size
+
+    async def request(self, subject: str, data: bytes, timeout: float = 5.0, headers: dict | None = None) -> bytes:
+        """Ask and wait for the answer's data.
+
+        Raises:
+            TimeoutError: no answer, nobody to answer, or the bus is away.
+        """
+        try:
+            return (await self.client.request(subject, data, timeout=timeout, headers=headers)).data
+        except (nats.errors.Error, OSError) as e:
+            raise TimeoutError(f"no answer on {subject}: {e or type(e).__name__}") from None
+
+    def jetstream(self, timeout: float = 5.0) -> JetStreamContext:
+        """nats-py's JetStream context on this connection; ask again after a `closed` revival."""
+        return self.client.jetstream(timeout=timeout)
+
+    async def flush(self, timeout: float = 2.0) -> None:
+        """Wait until the server has seen everything published so far.
+
+        Raises:
+            TimeoutError: it did not answer in time, or the bus is away.
+        """
+        try:
+            await self.client.flush(timeout=timeout)  # type: ignore[arg-type]
+        except nats.errors.Error as e:
+            raise TimeoutError(str(e)) from None
+
+    async def close(self) -> None:
+        """Send what is written and end; no callback runs afterwards."""
+        self._closing = True
+        if self._reviving is not None:
+            self._reviving.cancel()
+        self.client.direct.clear()
+        with contextlib.suppress(nats.errors.Error, OSError, TimeoutError, asyncio.CancelledError):
+            if self.client.is_connected:
+                await self.client.flush(timeout=1)
+            await self.client.close()
+
+    async def _error(self, error: Exception) -> None:
+        self.client.options["reconnect_time_wait"] = self._next_wait()
+        text = str(error)
+        if "permissions violation" in text.lower() and self._on_refused is not None:
+            self._on_refused(text)
+
+    async def _disconnected(self) -> None:
+        if not self._closing and self._on_down is not None:
+            self._on_down()
+
+    async def _reconnected(self) -> None:
+        self._wait_s = _FIRST_WAIT_S
+        if not self._closing and self._on_up is not None:
+            self._on_up()
+
+    async def _closed(self) -> None:
+        # nats-py closes for good on an authorization error, which a server that is reloading may give once.
+        if not self._closing and (self._reviving is None or self._reviving.done()):
+            self._reviving = asyncio.get_running_loop().create_task(self._revive())
+
+    async def _revive(self) -> None:
+        await asyncio.sleep(self._next_wait())
+        await self._open()

@@ -1,0 +1,120 @@
+"""Envelopes and frames: what travels on a subject, packed as msgpack and decoded within bounds.
+
+A frame is a msgpack array of envelopes; an envelope is a map with the keys below (`DESIGN.md` 4). Envelopes are packed
+one by one and joined, because a producer keeps the packed bytes of each for a resend.
+
+    Malformed   the bytes are not what they should be: counted, reported and dropped by whoever receives them
+
+Invariant: nothing decoded here is larger than the limits say, in bytes, depth or number of elements.
+"""
+
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+import msgpack
+
+MAX_ENVELOPE = 256 * 1024  # bytes of one packed envelope on a wire
+MAX_FRAME = 512 * 1024  # bytes of one frame; a resend is split below it
+MAX_DEPTH = 32  # levels of maps and arrays in a payload from outside
+MAX_ELEMENTS = 20_000  # values in a frame from outside: 1 MB of empty maps would become 68 MB of dicts
+KEYS = ("epoch", "seq", "ts", "origin", "trace", "parent", "deadline", "topic", "payload", "meta")
+
+
+class Malformed(ValueError):
+    """A frame or an envelope that does not decode to what the protocol says."""
+
+
+_packer = msgpack.Packer(autoreset=True, use_bin_type=True)
+
+
+def pack(value: Any) -> bytes:
+    """Pack one value.
+
+    Raises:
+        TypeError: something in it has no msgpack form (the message names its type).
+        ValueError: an integer beyond 64 bits, or too deeply nested.
+    """
+    try:
+        return _packer.pack(value)
+    except OverflowError as e:
+        raise ValueError(str(e)) from None
+    except (TypeError, ValueError):
+        _packer.reset()
+        raise
+
+
+def join(packed: Iterable[bytes]) -> bytes:
+    """A frame from packed envelopes."""
+    parts = list(packed)
+    n = len(parts)
+    if n < 16:
+        head = bytes((0x90 | n,))
+    elif n < 65536:
+        head = struct.pack(">BH", 0xDC, n)
+    else:
+        head = struct.pack(">BI", 0xDD, n)
+    return head + b"".join(parts)
+
+
+def unpack(data: bytes, *, limit: int = MAX_FRAME) -> Any:
+    """Decode bytes from a peer whose identity the server checked (another node's process).
+
+    Raises:
+        Malformed: larger than `limit`, not msgpack, or trailing bytes.
+    """
+    if len(data) > limit:
+        raise Malformed(f"{len(data)} bytes, the limit is {limit}")
+    try:
+        return msgpack.unpackb(data, strict_map_key=False, max_ext_len=limit)
+    except Exception as e:  # msgpack raises half a dozen unrelated types
+        raise Malformed(f"not msgpack: {e or type(e).__name__}") from None
+
+
+def unpack_foreign(data: bytes, *, limit: int = MAX_ENVELOPE) -> Any:
+    """Decode bytes from outside: bounded in depth and number of elements as well.
+
+    Raises:
+        Malformed: as `unpack`, or beyond `MAX_DEPTH` or `MAX_ELEMENTS`.
+    """
+    left = MAX_ELEMENTS
+
+    def count(pairs_or_items: list) -> list:
+        nonlocal left
+        left -= len(pairs_or_items) + 1
+        if left < 0:
+            raise Malformed(f"more than {MAX_ELEMENTS} elements")
+        return pairs_or_items
+
+    def as_map(pairs: list) -> dict:
+        count(pairs)
+        return dict(pairs)
+
+    if len(data) > limit:
+        raise Malformed(f"{len(data)} bytes, the limit is {limit}")
+    try:
+        value = msgpack.unpackb(
+            data, strict_map_key=False, list_hook=count, object_pairs_hook=as_map, max_ext_len=limit
+        )
+    except Malformed:
+        raise
+    except Exception as e:
+        raise Malformed(f"not msgpack: {e or type(e).__name__}") from None
+    check_depth(value)
+    return value
+
+
+def check_depth(value: Any, limit: int = MAX_DEPTH) -> None:
+    """Raise Malformed when `value` nests maps and lists deeper than `limit`."""
+    level = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, (dict, list))
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, (dict, list))
+        ]
+        if not level:
+            return
+    raise Malformed(f"nested deeper than {limit}")
