@@ -1,0 +1,182 @@
+"""The base class of every node, and what a node may do while it runs.
+
+A node is one class: ports, a `Config`, handlers. The engine (`flowcore.node.engine`) calls the handlers, one at a time
+unless `concurrency` says otherwise, and does the rest: wires, acks, retries, state, statistics.
+
+    GiveUp      raised by a handler: no retry, the message goes to `.error` at once
+"""
+
+import asyncio
+import inspect
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from flowcore.node.config import NodeConfig
+from flowcore.node.message import Message
+from flowcore.node.ports import In, Out
+
+if TYPE_CHECKING:
+    from flowcore.node.context import Context
+    from flowcore.node.engine import Engine, Timer
+    from flowcore.node.state import State
+    from flowcore.wires.receipt import Receipt
+
+
+class GiveUp(Exception):
+    """This message can't be handled, and trying again will not help."""
+
+
+class Node:
+    """A stage of a flow. Subclass it, declare ports and a `Config`, write `on_message` or `run`.
+
+    Handlers, sync (run in a thread, so that a slow one stops no heartbeat) or async:
+        on_start()               before the first message; connect and warm up here
+        on_message(message)      returns nothing, one value or Message for the first output, or `Outputs(port=...)`;
+                                 `yield` sends several; a list is a value
+        on_batch(messages)       instead of on_message: takes what arrived together
+        async run()              a source: `await self.send(...)` in a loop, until cancelled
+        on_reconfigure(old)      a changed config without a restart; only where a class defines it
+        on_stop()                after the last message
+    """
+
+    type: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    category: ClassVar[str] = ""
+    icon: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()  # import names of optional libraries
+    install: ClassVar[str] = ""  # what brings them: "pip install 'flowcore[iot]'"
+    stateful: ClassVar[bool] = False  # keeps what it must not lose in self.state: concurrency stays 1
+    context: ClassVar[tuple[str, ...]] = ()  # of "flow", "global": which shared contexts it may read and write
+    script: ClassVar[bool] = False  # uses a sandboxed script worker
+    virtual: ClassVar[str | None] = None  # resolved at deploy: no process
+    outputs_from: ClassVar[str | None] = None  # a config field that says how many outputs there are, or their names
+    inputs_from: ClassVar[str | None] = None
+    bus_publish: ClassVar[tuple[str, ...]] = ()  # config fields that hold subjects this node must publish to
+    bus_subscribe: ClassVar[tuple[str, ...]] = ()
+
+    class Config(NodeConfig):
+        """No settings."""
+
+    inputs: ClassVar[dict[str, In]] = {}
+    outputs: ClassVar[dict[str, Out]] = {}
+
+    config: Any  # an instance of Config
+    state: "State"
+    flow_context: "Context"
+    global_context: "Context"
+    id: str
+    flow: str
+    log: logging.Logger
+    engine: "Engine"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        inputs: dict[str, In] = {}
+        outputs: dict[str, Out] = {}
+        for base in reversed(cls.__mro__):
+            for port in vars(base).values():
+                if isinstance(port, In):
+                    inputs[port.name] = port
+                elif isinstance(port, Out):
+                    outputs[port.name] = port
+        cls.inputs, cls.outputs = inputs, outputs
+
+    # -- what a class may define ----------------------------------------------------------------------------------
+
+    def on_start(self) -> Any:
+        """Called before the first message; sync or async. An exception stops the start."""
+
+    def on_stop(self) -> Any:
+        """Called after the last message; sync or async."""
+
+    @classmethod
+    def is_source(cls) -> bool:
+        """True when the class makes messages by itself (it defines `run`)."""
+        return hasattr(cls, "run")
+
+    @classmethod
+    def is_live_config(cls) -> bool:
+        """True when a changed config needs no restart (the class defines `on_reconfigure`)."""
+        return hasattr(cls, "on_reconfigure")
+
+    @classmethod
+    def doc(cls) -> str:
+        """The class's docstring, without indentation."""
+        return inspect.cleandoc(cls.__doc__ or "")
+
+    # -- what a node may do ---------------------------------------------------------------------------------------
+
+    async def send(
+        self,
+        value: Any,
+        *,
+        port: str | None = None,
+        topic: str | None = None,
+        meta: dict | None = None,
+        position: Any = None,
+    ) -> "Receipt":
+        """Send one message; waits while a reliable consumer's window is full: back-pressure is felt here.
+
+        Args:
+            value: a payload, or a Message (what else is given here overrides the Message's).
+            port: an output's name; None: the first.
+            position: of a source that can replay: where to read on after this message. The engine saves the
+                highest position up to which everything is acked; read it at start as `self.position`.
+        Returns:
+            A receipt; `await receipt` returns when every reliable consumer, and what it made of it, is done.
+        Raises:
+            UnknownPort: no such output.
+            MessageTooLarge, TypeError: what does not fit into an envelope.
+        """
+        return await self.engine.send(value, port=port, topic=topic, meta=meta, position=position)
+
+    @property
+    def position(self) -> Any:
+        """The saved position of a source: everything up to it was acked; None at the first start."""
+        return self.engine.position
+
+    def setting(self, name: str, message: Message | None = None) -> Any:
+        """The value of a dynamic config field for this message.
+
+        Raises:
+            LookupError: the reference leads nowhere (no such part of the message, no such variable).
+        """
+        return self.engine.setting(name, message)
+
+    def after(self, seconds: float, function: Callable[..., Any], *args: Any) -> "Timer":
+        """Run `function(*args)` once, as a handler: never beside another, may return outputs and change state."""
+        return self.engine.timer(seconds, None, function, args)
+
+    def every(self, seconds: float, function: Callable[..., Any], *args: Any) -> "Timer":
+        """Run `function(*args)` again and again, as a handler; the first time after `seconds`."""
+        return self.engine.timer(seconds, seconds, function, args)
+
+    def spawn(self, coroutine: Coroutine) -> asyncio.Task:
+        """Run a coroutine beside the handlers until the node stops; its exception is reported as the node's.
+
+        Only from async code and `on_start`.
+        """
+        return self.engine.spawn(coroutine)
+
+    def now_s(self) -> float:
+        """Seconds since 1970, by the node's clock (a test can move it)."""
+        return self.engine.now_s()
+
+    def set_status(self, text: str, kind: str = "ok") -> None:
+        """Show a badge on the node: kind is ok, busy, warn, error or off. Callable from any thread."""
+        self.engine.set_status(text, kind)
+
+    def debug(self, value: Any, message: Message | None = None) -> None:
+        """Show a value in the debug panel (`flow.<flow>.<node>.debug`), cut to 8 KB. Callable from any thread."""
+        self.engine.debug(value, message)
+
+    def report(self, error: BaseException, message: Message | None = None) -> None:
+        """Publish an error as a failed handler would, without raising: the message counts as handled."""
+        self.engine.report(error, message)
+
+
+def clock_s() -> float:
+    """The real clock of a node that runs."""
+    return time.time()
