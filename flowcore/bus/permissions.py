@@ -1,0 +1,156 @@
+"""Who may say and hear what on the bus: one user a process, allowed only what its wires need.
+
+Pure: builds the lists; `flowcore.bus.server` hands them to nats-server, which checks each publish and subscription. The
+identity of a frame is the subject it came on, so these lists are what keeps one node from speaking for another.
+
+What they cannot stop: a request's reply subject. A user with `DIRECT.GET` on its own key can have the *server* publish
+that key's bytes on any subject (so can a PubAck). Such a frame has headers or a reply, and receivers drop those
+(`docs/wires.md`); nothing here depends on it not happening.
+"""
+
+import re
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowcore.bus import subjects
+
+EVENTS = ("status", "log", "error", "debug", "stats")
+_USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:#-]{0,200}")
+_SUBJECT_TOKEN = re.compile(r"[^\s.*>\"\\\x00-\x1f]+")
+
+
+class BadSubject(ValueError):
+    """A subject that nats-server would refuse, with the reason."""
+
+
+@dataclass(frozen=True)
+class BusUser:
+    """A user of the bus and its rights.
+
+    Attributes:
+        name: unique on the server.
+        password: plain text, or a bcrypt hash (`$2b$..`): the server takes both.
+        publish, subscribe: the subjects allowed, with wildcards; nothing else is. Ignored when `full`.
+        full: may do everything in the account, system account excepted.
+        inbox: prefix of the reply subjects it may subscribe to (`inbox_prefix` of nats-py).
+        kinds: connection types allowed (`STANDARD`, `WEBSOCKET`, `MQTT`, `LEAFNODE`); empty: all.
+    """
+
+    name: str
+    password: str = field(repr=False)
+    publish: tuple[str, ...] = ()
+    subscribe: tuple[str, ...] = ()
+    full: bool = False
+    inbox: str = "_INBOX"
+    kinds: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _USER.fullmatch(self.name):
+            raise ValueError(f"user name {self.name!r}: only letters, digits and . _ : # - are allowed")
+
+
+def new_password() -> str:
+    """192 random bits, safe in a URL and in a configuration file."""
+    return secrets.token_urlsafe(24)
+
+
+def check_subject(subject: str) -> str:
+    """Return `subject` when it can stand in an allow-list.
+
+    Raises:
+        BadSubject: empty tokens, blanks, quotes, `>` before the end, or a wildcard that is part of a token.
+    """
+    tokens = subject.split(".")
+    for i, token in enumerate(tokens):
+        if token == "*" or (token == ">" and i == len(tokens) - 1):
+            continue
+        if not _SUBJECT_TOKEN.fullmatch(token):
+            what = f"token {token!r} is not allowed" if token else "has an empty token"
+            raise BadSubject(f"subject {subject!r}: {what} (dots separate tokens, `*` is one, `>` the rest)")
+    return subject
+
+
+def full_user(name: str) -> BusUser:
+    """A user with all rights, for the host and the commands: new password each time."""
+    return BusUser(name, new_password(), full=True)
+
+
+def inbox_prefix(flow: str, process: str) -> str:
+    """The reply subjects of one process; no other user may subscribe to them."""
+    return f"_INBOX_{flow}.{process}"
+
+
+def node_user(
+    flow: str,
+    process: str,
+    *,
+    wires_in: Sequence[Mapping[str, Any]] = (),
+    wires_out: Sequence[Mapping[str, Any]] = (),
+    streams: Mapping[str, Mapping[str, str]] | None = None,
+    context: bool = False,
+    publish: Iterable[str] = (),
+    subscribe: Iterable[str] = (),
+    password: str | None = None,
+) -> BusUser:
+    """The user of one node process.
+
+    Args:
+        process: node id, or `<node>#<k>` for replica k.
+        wires_in, wires_out: `WireSpec.asdict()` maps; those in may hold `consumer_replica`.
+        streams: wire id -> `{"stream", "consumer", "subject"}` of the durable ones.
+        context: the node uses the flow and global context.
+        publish, subscribe: subjects the node's config names (nats in, nats out), beside its own.
+        password: keep this one (a rewire must not change it); None makes a new one.
+    """
+    node, _, replica = process.partition("#")
+    streams = streams or {}
+    says = [subjects.out(flow, node, ">"), *(subjects.event(flow, node, kind) for kind in EVENTS)]
+    says.append(subjects.given_up(flow, node))
+    hears = [subjects.into(flow, node, ">"), subjects.ack(flow, node, "*", "*", "*")]
+    says += _key_rights("state", f"{flow}.{subjects.kv_key(node)}")
+    if context:
+        for owner in (flow, "global"):
+            says += [f"$KV.context.{owner}.>", f"$JS.API.DIRECT.GET.KV_context.$KV.context.{owner}.>"]
+
+    for wire in wires_out:
+        names = (wire["producer"], wire["port"], wire["consumer"])
+        if wire["delivery"] == "durable":
+            says.append(subjects.log(flow, *names, wire["in_port"]))
+            continue
+        says += [subjects.offer(flow, *names, token) for token in _tokens(wire)]
+    for wire in wires_in:
+        names = (wire["producer"], wire["port"], wire["consumer"])
+        if wire["delivery"] == "durable":
+            where = streams[f"{wire['producer']}.{wire['port']}>{wire['consumer']}.{wire['in_port']}"]
+            path = f"{where['stream']}.{where['consumer']}"
+            says += [f"$JS.API.CONSUMER.MSG.NEXT.{path}", f"$JS.ACK.{path}.>"]
+            continue
+        token = subjects.port_token(wire["in_port"], int(replica) if replica else None)
+        says.append(subjects.ack(flow, *names, token))
+        hears.append(subjects.offer(flow, *names, token))
+        hears.append(subjects.out(flow, wire["producer"], wire["port"]))
+
+    inbox = inbox_prefix(flow, process)
+    says += [check_subject(subject) for subject in publish]
+    hears += [*(check_subject(subject) for subject in subscribe), f"{inbox}.>"]
+    return BusUser(
+        f"{flow}.{process}",
+        password or new_password(),
+        tuple(dict.fromkeys(says)),
+        tuple(dict.fromkeys(hears)),
+        inbox=inbox,
+    )
+
+
+def _key_rights(bucket: str, key: str) -> list[str]:
+    """Write and read one key, by the direct path: `STREAM.MSG.GET` would read every key of the bucket."""
+    return [f"$KV.{bucket}.{key}", f"$JS.API.DIRECT.GET.KV_{bucket}.$KV.{bucket}.{key}"]
+
+
+def _tokens(wire: Mapping[str, Any]) -> list[str]:
+    replicas = int(wire.get("replicas") or 1)
+    if replicas == 1:
+        return [wire["in_port"]]
+    return [subjects.port_token(wire["in_port"], k) for k in range(replicas)]

@@ -1,0 +1,181 @@
+"""What the engine keeps in JetStream: buckets, the stream of given-up messages, and a stream for each durable wire.
+
+Works on the embedded server and on one that was there before us (`--nats`). Everything has a `max_bytes`: a stream
+whose limit is below what the disk has answers at once when it is full, and goes on by itself; one without limit takes
+the store down with the disk [measured on nats-server 2.15].
+
+    StorageError   JetStream is missing or refused a stream, with what to do
+"""
+
+import re
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import nats.errors
+import nats.js.errors
+from nats.js import JetStreamContext, api
+
+from flowcore.bus import subjects
+
+MB = 1024 * 1024
+GIVEN_UP = "given_up"
+FLOWS, DESIRED, STATE, CONTEXT = "flows", "desired", "state", "context"
+_WIRE = "wire_"
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
+_NO_STREAM = 10059
+
+
+class StorageError(RuntimeError):
+    """JetStream cannot hold what the engine needs."""
+
+
+@dataclass(frozen=True)
+class WireStream:
+    """Where a durable wire lives: the names of its stream and consumer, and the subject its producer publishes on."""
+
+    stream: str
+    consumer: str
+    subject: str
+
+
+def _bucket(name: str, max_bytes: int, history: int, description: str, max_value_bytes: int = -1) -> api.StreamConfig:
+    return api.StreamConfig(
+        name=f"KV_{name}",
+        description=description,
+        subjects=[f"$KV.{name}.>"],
+        max_msgs_per_subject=history,
+        max_bytes=max_bytes,
+        max_msg_size=max_value_bytes,
+        allow_direct=True,  # else a get asks STREAM.MSG.GET, which reads every key
+        allow_rollup_hdrs=True,
+        deny_delete=True,
+        discard=api.DiscardPolicy.NEW,
+        max_consumers=-1,
+        max_msgs=-1,
+        duplicate_window=120,
+        num_replicas=1,
+        storage=api.StorageType.FILE,
+    )
+
+
+def _streams() -> list[api.StreamConfig]:
+    given_up = api.StreamConfig(
+        name=GIVEN_UP,
+        description="Messages that were given up: flowcore errors, flowcore retry",
+        subjects=["flowcore.given_up.>"],
+        max_bytes=64 * MB,
+        discard=api.DiscardPolicy.OLD,
+        allow_direct=True,
+        num_replicas=1,
+        storage=api.StorageType.FILE,
+    )
+    return [
+        _bucket(FLOWS, 256 * MB, 64, "Flow documents: each put is a revision"),
+        _bucket(DESIRED, 16 * MB, 1, "What should run: flow, revision, started or stopped"),
+        _bucket(STATE, 256 * MB, 1, "self.state of every node"),
+        _bucket(CONTEXT, 64 * MB, 1, "Flow and global context"),
+        given_up,
+    ]
+
+
+async def ensure(js: JetStreamContext) -> None:
+    """Make the buckets and the stream of given-up messages, or bring them up to date.
+
+    Raises:
+        StorageError: no JetStream on this server, or not enough disk.
+    """
+    for wanted in _streams():
+        await _ensure_stream(js, wanted)
+
+
+def wire_stream(flow: str, wire: Mapping[str, Any]) -> WireStream:
+    """The names of a durable wire (a `WireSpec.asdict()`); replicas of the consumer share one JetStream consumer."""
+    names = (wire["producer"], wire["port"], wire["consumer"], wire["in_port"])
+    identity = "\0".join((flow, *names))
+    readable = _NOT_IN_NAMES.sub("-", "_".join((flow, *names)))
+    # The checksum, because a_b + c and a + b_c read the same.
+    stream = f"{_WIRE}{readable[:150]}_{zlib.crc32(identity.encode()):08x}"
+    return WireStream(stream, wire["in_port"], subjects.log(flow, *names))
+
+
+async def ensure_wire(js: JetStreamContext, flow: str, wire: Mapping[str, Any], ack_wait_s: float = 30.0) -> WireStream:
+    """Make the stream and the consumer of a durable wire, or bring them up to date; what is stored stays.
+
+    Raises:
+        StorageError: refused, for example for want of disk.
+    """
+    where, kept = wire_stream(flow, wire), wire.get("durable") or {}
+    is_work = kept.get("retention", "work") == "work"
+    stream = api.StreamConfig(
+        name=where.stream,
+        description=f"{flow}: {wire['producer']}.{wire['port']} > {wire['consumer']}.{wire['in_port']}",
+        subjects=[where.subject],
+        retention=api.RetentionPolicy.WORK_QUEUE if is_work else api.RetentionPolicy.LIMITS,
+        # A full work queue says so to its producer, which waits; history is a ring.
+        discard=api.DiscardPolicy.NEW if is_work else api.DiscardPolicy.OLD,
+        max_bytes=kept.get("max_bytes") or 64 * MB,
+        max_msgs=kept.get("max_msgs") or -1,
+        max_age=kept.get("max_age_s") or 0,
+        persist_mode=None if kept.get("fsync", True) else api.PersistMode.ASYNC,
+        duplicate_window=120,
+        allow_direct=True,
+        num_replicas=1,
+        storage=api.StorageType.FILE,
+        metadata={"flowcore": "wire", "flow": flow},
+    )
+    await _ensure_stream(js, stream)
+    consumer = api.ConsumerConfig(
+        durable_name=where.consumer,
+        deliver_policy=api.DeliverPolicy.NEW if kept.get("start") == "new" else api.DeliverPolicy.ALL,
+        ack_policy=api.AckPolicy.EXPLICIT,
+        ack_wait=ack_wait_s,
+        max_deliver=-1,  # tries are counted by the supervisor, not by deliveries
+        max_ack_pending=int(wire.get("window") or 1024),
+        max_waiting=512,
+    )
+    try:
+        await js.add_consumer(where.stream, consumer)
+    except nats.js.errors.APIError as e:
+        raise StorageError(f"the bus refused the consumer of {stream.description}: {e.description}") from None
+    return where
+
+
+async def remove_wires(js: JetStreamContext, flow: str, keep: Iterable[str] = ()) -> list[str]:
+    """Remove the streams of a flow's durable wires except those in `keep` (names of streams), and what they hold.
+
+    Returns:
+        The names of the streams removed.
+    """
+    kept, removed = set(keep), []
+    for info in await js.streams_info_iterator():
+        stream = info.config
+        ours = stream.metadata or {}
+        if ours.get("flowcore") == "wire" and ours.get("flow") == flow and stream.name and stream.name not in kept:
+            try:
+                await js.delete_stream(stream.name)
+            except nats.js.errors.NotFoundError:
+                continue
+            removed.append(stream.name)
+    return removed
+
+
+async def _ensure_stream(js: JetStreamContext, wanted: api.StreamConfig) -> None:
+    assert wanted.name is not None
+    try:
+        try:
+            await js.add_stream(wanted)
+        except nats.js.errors.BadRequestError as e:
+            if "already in use" not in (e.description or ""):
+                raise
+            there = (await js.stream_info(wanted.name)).config
+            # These two cannot change on a stream that holds messages.
+            await js.update_stream(replace(wanted, retention=there.retention, persist_mode=there.persist_mode))
+    except nats.js.errors.APIError as e:
+        hint = " (the disk has less room than the stream may take)" if "insufficient" in (e.description or "") else ""
+        raise StorageError(f"the bus refused stream {wanted.name}: {e.description}{hint}") from None
+    except nats.errors.NoRespondersError:
+        raise StorageError("this nats-server has no JetStream: put `jetstream {}` in its configuration") from None
+    except nats.errors.TimeoutError:
+        raise StorageError("JetStream does not answer: look at the server's log and its disk") from None

@@ -1,0 +1,93 @@
+"""The embedded server: starts, changes users while it runs, comes back when it dies."""
+
+import asyncio
+import os
+import signal
+import stat
+
+import pytest
+
+from flowcore.bus import storage
+from flowcore.bus.connection import Connection
+from flowcore.bus.permissions import BusUser, new_password, node_user
+from flowcore.bus.server import EmbeddedServer, UsersRefused
+
+
+def wire(producer, port, consumer, in_port, **more):
+    return {"producer": producer, "port": port, "consumer": consumer, "in_port": in_port, "delivery": "reliable"} | more
+
+
+async def connect(server, user, **callbacks):
+    connection = Connection(server.url, user=user.name, password=user.password, inbox=user.inbox, **callbacks)
+    await connection.connect(timeout=5)
+    return connection
+
+
+async def test_users_change_while_they_are_connected(server):
+    """A right granted works without a reconnect; one taken away is refused, and shown."""
+    refused, arrived = asyncio.Queue(), asyncio.Queue()
+    before = BusUser("a", new_password(), ("old.x",), ("new.>",))
+    await server.set_users([server.host, before])
+    node = await connect(server, before, on_refused=refused.put_nowait)
+    host = await connect(server, server.host)
+    await host.subscribe("new.x", lambda subject, data, reply, headers: arrived.put_nowait(data))
+    await host.flush()
+
+    node.publish("new.x", b"early")
+    assert "new.x" in await asyncio.wait_for(refused.get(), 2)
+    await server.set_users([server.host, BusUser("a", before.password, ("new.x",), ("new.>",))])
+    node.publish("new.x", b"late")
+    assert await asyncio.wait_for(arrived.get(), 2) == b"late"
+    node.publish("old.x", b"")
+    assert "old.x" in await asyncio.wait_for(refused.get(), 2)
+    await node.close()
+    await host.close()
+
+
+async def test_refused_users_leave_the_old_ones(server):
+    """A list that the server refuses changes nothing, on disk or in the server."""
+    conf = server.folder / "users.conf"
+    before = conf.read_text()
+    with pytest.raises(UsersRefused, match=r"not a valid subject"):
+        await server.set_users([server.host, BusUser("bad", "pw", ("a..b",))])
+    assert conf.read_text() == before and server.users == (server.host,)
+    await (await connect(server, server.host)).close()
+
+
+async def test_passwords_are_private(server):
+    """Only the owner can read the file with passwords, and the folder it is in."""
+    assert stat.S_IMODE((server.folder / "users.conf").stat().st_mode) == 0o600
+    assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
+
+
+async def test_a_killed_server_comes_back(server):
+    """After kill -9 it runs again with the same port and users; streams are there."""
+    host = await connect(server, server.host)
+    await storage.ensure(host.jetstream())
+    first, port = server.pid, server.port
+    back = asyncio.Event()
+    server._on_event = lambda kind, detail: back.set() if kind == "restarted" else None
+    os.kill(first, signal.SIGKILL)
+    await asyncio.wait_for(back.wait(), 10)
+    assert server.pid != first and server.port == port
+    again = await connect(server, server.host)
+    assert (await again.jetstream().stream_info("KV_flows")).config.max_msgs_per_subject == 64
+    await again.close()
+    await host.close()
+    await server.set_users([server.host, node_user("f", "n")])
+
+
+async def test_ports_are_remembered_and_a_taken_one_is_passed_over(tmp_path):
+    """The next start has the same ports; when one is taken meanwhile, the next free one."""
+    first = EmbeddedServer(tmp_path, nats_port=0, mqtt_port=0)
+    await first.start()
+    port = first.port
+    second = EmbeddedServer(tmp_path / "other", nats_port=port, mqtt_port=0)
+    await second.start()
+    assert second.port > port
+    await first.stop()
+    await second.stop()
+    third = EmbeddedServer(tmp_path, nats_port=0, mqtt_port=0)
+    await third.start()
+    assert third.port == port
+    await third.stop()
