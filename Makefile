@@ -1,0 +1,51 @@
+# flowcore on a fresh machine: `make run`. Needs Python 3.11 or later and git; no root.
+#
+#   make install   a virtual environment in .venv with flowcore and its tools
+#   make run       the bus, the runtime, the factory flow with simulated machines, and a live table
+#   make test      the whole test suite            make check   lint and types
+#   make docs      write the generated pages       make drills  the long drills, as a table
+#   make clean     take away what was made here
+#
+# PYTHON=python3.13 make install   uses that interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install run test check docs drills clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@missing=""; \
+	command -v git >/dev/null 2>&1 || missing="$$missing git"; \
+	if ! command -v $(PYTHON) >/dev/null 2>&1; then missing="$$missing python3 python3-venv"; \
+	elif ! $(PYTHON) -c 'import ensurepip, venv' >/dev/null 2>&1; then missing="$$missing python3-venv"; fi; \
+	if [ -n "$$missing" ]; then echo "Missing:$$missing. Install with: sudo apt-get install -y$$missing"; exit 1; fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "$(PYTHON) is $$($(PYTHON) -V 2>&1); flowcore needs Python 3.11 or later: make install PYTHON=python3.12"; exit 1; }
+	@[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: install
+	$(BIN)/flowcore up flows/factory.json --simulate machines --watch flows --table
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff check flowcore nodes tests
+	$(BIN)/mypy
+
+docs: install
+	$(BIN)/python -m flowcore.runtime.control.reference docs/control.md
+	@[ ! -f tests/docs/generate.py ] || $(BIN)/python tests/docs/generate.py
+
+drills: install
+	$(BIN)/python -m tests.drills
+
+clean:
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find flowcore nodes tests -name __pycache__ -type d -exec rm -rf {} +
