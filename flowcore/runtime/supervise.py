@@ -1,0 +1,490 @@
+"""Supervision of one node process over all its incarnations: start, replace without loss, stop, and see it through crashes.
+
+Knows processes, their pages and links; not flows (`reconcile` does) and not the bus.
+
+States: starting -> running <-> (paused, bypassed: running, but told not to handle); running -> replacing -> running;
+running -> restarting -> running | failed; any -> stopping -> stopped.
+
+Invariant: at most one process of a node has been told to go and has not ended.
+"""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from flowcore.runtime.forkclient import ForkServer
+from flowcore.runtime.intensity import Intensity, Suspects
+from flowcore.runtime.link import LinkClosed
+from flowcore.runtime.page import RUNNING
+from flowcore.runtime.process import Bye, Listener, NodeProcess, StartFailed, describe
+
+ANSWER_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class ProcessPlan:
+    """What one process of a node shall be. `process` is `<node>`, or `<node>#<k>` for replica k.
+
+    `wires_in` and `wires_out` are maps as `WireSpec.asdict` gives them; `mode`: run, paused or bypassed. `code` stands
+    for the source of the node type: a plan that differs only in it is a replace.
+    """
+
+    flow: str
+    node: str
+    process: str
+    type: str
+    module: str
+    qualname: str
+    needs: tuple[str, ...] = ()
+    replica: int | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    wires_in: tuple[dict[str, Any], ...] = ()
+    wires_out: tuple[dict[str, Any], ...] = ()
+    streams: dict[str, dict[str, str]] = field(default_factory=dict)
+    mode: str = "run"
+    is_source: bool = False
+    context: bool = False
+    script: bool = False
+    code: str = ""
+    bus_publish: tuple[str, ...] = ()
+    bus_subscribe: tuple[str, ...] = ()
+
+
+class Surroundings(Protocol):
+    """What a supervised process needs of its host."""
+
+    start_timeout_s: float
+
+    def next_incarnation(self) -> int:
+        """A number above all that were given before."""
+
+    def fork_server(self, needs: tuple[str, ...]) -> ForkServer:
+        """The fork server that has these libraries."""
+
+    def spec(self, plan: ProcessPlan, inc: int) -> dict[str, Any]:
+        """What the runner gets: the plan, with secrets and bus credentials filled in. Raises StartFailed."""
+
+    def changed(self, supervised: "Supervised", event: str, text: str, **fields: Any) -> None:
+        """Something happened that a user wants to know: logged, published, and passed to neighbours."""
+
+    def frame(self, supervised: "Supervised", message: dict[str, Any]) -> None:
+        """A frame of the process that is not about its life."""
+
+    def line(self, supervised: "Supervised", stream: str, text: str) -> None:
+        """The process printed a line."""
+
+
+class Supervised:
+    """One node process, whatever its incarnation. Methods may be called at any time; they take turns."""
+
+    def __init__(self, plan: ProcessPlan, host: Surroundings) -> None:
+        self.plan = plan
+        self.state = "stopped"
+        self.reason = ""
+        self.traceback = ""
+        self.restarts = 0
+        self.since_ns = time.time_ns()
+        self.badge = ("", "")
+        self.ready_ms = 0.0
+        self.handled_before = 0  # by earlier processes of this node
+        self.handover: bytes | None = None  # for the next process that goes
+        self._host = host
+        self._turn = asyncio.Lock()
+        self._current: NodeProcess | None = None
+        self._next: NodeProcess | None = None  # ready, not told to go
+        self._next_plan = plan
+        self._said_failed = False
+        self._expected: set[NodeProcess] = set()  # their end is no crash
+        self._restart: asyncio.Task[None] | None = None
+        self._suspects = Suspects()
+        self._intensity = Intensity(plan.settings.get("restart") or {})
+        self._changed = asyncio.Event()
+
+    # Looking
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the one that runs, None when none does."""
+        return self._current.pid if self._current else None
+
+    @property
+    def inc(self) -> int:
+        """The incarnation of the one that runs, 0 when none does."""
+        return self._current.inc if self._current else 0
+
+    @property
+    def handled(self) -> int:
+        """Messages handled since the supervisor began, from the pages."""
+        page = self._current.page if self._current else None
+        return self.handled_before + (page.progress if page else 0)
+
+    @property
+    def is_up(self) -> bool:
+        """True while a process runs that was told to go."""
+        return self._current is not None
+
+    async def until(self, *states: str, timeout: float = 30.0) -> str:
+        """Wait for one of these states.
+
+        Raises:
+            TimeoutError: none of them came.
+        """
+        async with asyncio.timeout(timeout):
+            while self.state not in states:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.state
+
+    # Start and replace: prepare, then switch
+
+    async def prepare(self, plan: ProcessPlan) -> None:
+        """Start a process for `plan` up to ready; the one that runs goes on. `switch` makes it the one that runs.
+
+        Raises:
+            StartFailed: the new one did not get ready; the old one runs on, under its old plan.
+        """
+        self._cancel_restart()
+        async with self._turn:
+            await self._discard_next()
+            was_restarting = self.state == "restarting"
+            if self._current is None:
+                self._set("starting")
+            process = self._new_process()
+            try:
+                await self._start(process, plan)
+            except StartFailed:
+                if self._current is None and self.state == "starting":
+                    self._set("restarting" if was_restarting else "stopped")
+                    if was_restarting:  # the old one had crashed, and is still wanted
+                        self._restart_in(0.1)
+                raise
+            self._next, self._next_plan = process, plan
+            if self._current is not None:
+                self._set("replacing")
+
+    async def switch(self) -> None:
+        """Let the prepared process go, after the old one has finished and ended.
+
+        Raises:
+            StartFailed: the prepared one died before it was told to go; the old one runs on.
+        """
+        async with self._turn:
+            process = self._next
+            if process is None:
+                if self._current is not None and self.plan is self._next_plan:
+                    return  # the old one crashed, and this one took its place at once
+                raise StartFailed(self.reason or "the new process died before its turn")
+            self._cancel_restart()
+            old = self._current
+            if old is not None:
+                self._expected.add(old)
+                bye = await old.stop(self._drain_s(), quick=True)
+                self._retire(old, bye)
+            if process.ended is not None:  # it died while the old one finished: there is nothing to go back to
+                self._next = None
+                self.plan = self._next_plan
+                self._died(process, process.ended)
+                return
+            await self._let_go(process, self._next_plan)
+
+    async def discard(self) -> None:
+        """Drop a prepared process; the old one runs on."""
+        async with self._turn:
+            await self._discard_next()
+            if self._current is not None:
+                self._set(self._run_state())
+
+    async def restart(self) -> None:
+        """Replace the process by another of the same plan; start it anew when it had failed or waits.
+
+        Raises:
+            StartFailed: the new one did not get ready; an old one that ran goes on.
+        """
+        self._intensity.reset()
+        await self.prepare(self.plan)
+        await self.switch()
+
+    async def start_later(self, error: StartFailed, plan: ProcessPlan) -> None:
+        """The first start failed: try again as after a crash, or have failed when that cannot help."""
+        async with self._turn:
+            self.plan = plan
+            self._start_failed(error)
+
+    # While it runs
+
+    async def rewire(
+        self, wires_in: tuple[dict[str, Any], ...], wires_out: tuple[dict[str, Any], ...], streams: dict[str, dict[str, str]]
+    ) -> None:
+        """Give it other wires; one that is down gets them when it starts."""
+        self.plan = replace(self.plan, wires_in=wires_in, wires_out=wires_out, streams=streams)
+        fields = {"wires_in": list(wires_in), "wires_out": list(wires_out), "streams": streams}
+        process = self._current
+        if process is not None:
+            with contextlib.suppress(LinkClosed):  # its successor has the plan
+                await process.request("rewire", "rewired", ANSWER_TIMEOUT_S, **fields)
+
+    async def reconfigure(self, plan: ProcessPlan) -> str | None:
+        """Give it another config while it runs.
+
+        Returns:
+            None when it took it, else why not; then its plan is unchanged and a replace is needed.
+        """
+        process = self._current
+        if process is None:
+            return "the process is not running"
+        try:
+            config = self._host.spec(plan, process.inc)["config"]
+            answer = await process.request("reconfigure", "reconfigured", ANSWER_TIMEOUT_S, config=config)
+        except (LinkClosed, TimeoutError, StartFailed) as e:
+            return str(e) or "it did not answer"
+        if answer.get("error"):
+            return str(answer["error"])
+        self.plan = replace(plan, wires_in=self.plan.wires_in, wires_out=self.plan.wires_out, streams=self.plan.streams)
+        return None
+
+    def set_mode(self, mode: str) -> None:
+        """run, paused or bypassed."""
+        old, self.plan = self.plan.mode, replace(self.plan, mode=mode)
+        if old == mode or self._current is None:
+            return
+        if "bypassed" in (old, mode):
+            self._current.send("bypass", on=mode == "bypassed")
+        if "paused" in (old, mode):
+            self._current.send("pause" if mode == "paused" else "resume")
+        if self.state in ("running", "paused", "bypassed"):
+            self._set(self._run_state())
+
+    def send(self, op: str, **fields: Any) -> bool:
+        """Send a frame to the process; False when none runs."""
+        return self._current is not None and self._current.send(op, **fields)
+
+    async def request(self, op: str, answer: str, timeout: float = ANSWER_TIMEOUT_S, **fields: Any) -> dict[str, Any]:
+        """Ask the process something.
+
+        Raises:
+            LinkClosed: none runs, or it died before it answered. TimeoutError: no answer in time.
+        """
+        if self._current is None:
+            raise LinkClosed(f"{self.plan.process} is {self.state}")
+        return await self._current.request(op, answer, timeout, **fields)
+
+    def kill(self, reason: str) -> int | None:
+        """SIGKILL the process: a crash. Returns its pid, None when none runs."""
+        process = self._current
+        if process is None or process.ended is not None:
+            return None
+        process.kill_now(reason)
+        return process.pid
+
+    # The end
+
+    async def stop(self, drain_s: float | None = None, quick: bool = False) -> Bye:
+        """Stop for good: finish what it has (not `quick`: until its outputs are acked), end, start no other."""
+        self._cancel_restart()
+        async with self._turn:
+            self._cancel_restart()
+            self._set("stopping")
+            await self._discard_next()
+            bye = Bye(True, self.handover)
+            process = self._current
+            if process is not None:
+                self._expected.add(process)
+                bye = await process.stop(self._drain_s() if drain_s is None else drain_s, quick)
+                self._retire(process, bye)
+                self.handover = None
+            self._set("stopped")
+            return bye
+
+    def kill_all(self) -> None:
+        """End every process of it at once: the host does not wait any longer."""
+        self._cancel_restart()
+        for process in (self._current, self._next):
+            if process is not None:
+                self._expected.add(process)
+                process.kill_now("the host stops at once")
+
+    # Health: called about once a second, reads only memory
+
+    def check_heart(self, now_ns: int, limit_s: float) -> None:
+        """Kill a process whose event loop has not turned for `limit_s`."""
+        process = self._current
+        if process is None or process.page is None or process.ended is not None or process.page.state != RUNNING:
+            return
+        silent_s = (now_ns - process.page.beat_ns) / 1e9
+        if silent_s > limit_s:
+            process.kill_now(f"no heartbeat for {silent_s:.1f} s")
+
+    # Inside
+
+    def _new_process(self) -> NodeProcess:
+        listener = Listener(self._on_frame, lambda process, stream, line: self._host.line(self, stream, line), self._on_end)
+        return NodeProcess(self.plan.process, self._host.next_incarnation(), listener)
+
+    async def _start(self, process: NodeProcess, plan: ProcessPlan) -> None:
+        self._expected.add(process)  # until it is told to go, its end is told by an exception
+        spec = self._host.spec(plan, process.inc)
+        await process.start(self._host.fork_server(plan.needs), spec, self._host.start_timeout_s)
+        self.ready_ms = process.ready_ms
+
+    async def _let_go(self, process: NodeProcess, plan: ProcessPlan) -> None:
+        """Tell a ready process to go: from here on its end is a crash."""
+        if plan.settings.get("restart") != self.plan.settings.get("restart"):
+            self._intensity = Intensity(plan.settings.get("restart") or {})
+        self.plan = plan
+        self._next, self._current = None, process
+        self._expected.discard(process)
+        handover, self.handover = self.handover, None
+        suspects = self._suspects.of(_wire_ids(plan))
+        try:
+            await process.go(suspects, handover)
+        except LinkClosed:
+            self.handover = handover  # it died; the next one gets it
+            return
+        except TimeoutError:
+            self.handover = handover
+            process.kill_now("did not answer go")
+            return
+        self.reason = self.traceback = ""
+        self._set(self._run_state())
+        self._host.changed(self, "running", "")
+        if self._said_failed:
+            self._said_failed = False
+            self._host.changed(self, "recovered", "runs again")
+
+    def _retire(self, process: NodeProcess, bye: Bye) -> None:
+        """A process that was asked to stop is gone."""
+        self._account(process)
+        self._current = None
+        if bye.clean:
+            self._suspects.clear()
+            self.handover = bye.handover
+        else:
+            how = process.killed_for or f"the process {describe(process.ended or 0)} while it was asked to stop"
+            self._host.changed(self, "killed", f"{how}: what it had un-acked is handled again")
+
+    def _account(self, process: NodeProcess) -> int:
+        """Take what the page of a dead process says; returns the most tries of a message it had in a handler."""
+        page = process.page
+        if page is None:
+            return 0
+        self.handled_before += page.progress
+        return self._suspects.add(page.in_handlers())
+
+    def _on_frame(self, process: NodeProcess, message: dict[str, Any]) -> None:
+        match message["op"]:
+            case "gave_up":
+                self._suspects.forget(message["wire"], message["epoch"], message["seq"])
+            case "status":
+                self.badge = (str(message.get("text", "")), str(message.get("kind", "")))
+            case "fail":  # after ready: it says why it is about to end
+                self.reason = str(message.get("error") or "")
+                self.traceback = str(message.get("traceback") or "")
+                return
+        self._host.frame(self, message)
+
+    def _on_end(self, process: NodeProcess, status: int) -> None:
+        if process in self._expected:
+            self._expected.discard(process)
+            if process is self._next and not self._turn.locked():
+                self._next = None  # `switch` finds none
+                if self._current is not None:
+                    self._set(self._run_state())
+            return
+        if process is self._current:
+            self._current = None
+            self._died(process, status)
+
+    def _died(self, process: NodeProcess, status: int) -> None:
+        """A crash."""
+        how = process.killed_for or self.reason or f"the process {describe(status)}"
+        progress = bool(process.page and process.page.progress)
+        tries = self._account(process)
+        verdict = self._intensity.died(time.monotonic(), tries, progress)
+        self.restarts += 1
+        self.reason = how
+        if verdict.failed:
+            self._fail(f"{how}; restarted too often, given up")
+            return
+        self._set("restarting")
+        self._host.changed(self, "crashed", how, status=status, restarts=self.restarts, tries=tries, wait_s=verdict.wait_s)
+        self._restart_in(verdict.wait_s)
+
+    def _start_failed(self, error: StartFailed) -> None:
+        self.reason, self.traceback = error.error, error.traceback
+        verdict = self._intensity.died(time.monotonic(), 0, False)
+        if error.permanent or verdict.failed:
+            self._fail(error.error)
+            return
+        self._set("restarting")
+        self._host.changed(
+            self, "start failed", error.error, traceback=error.traceback, restarts=self.restarts, wait_s=verdict.wait_s
+        )
+        self._restart_in(verdict.wait_s)
+
+    def _fail(self, reason: str) -> None:
+        self.reason, self._said_failed = reason, True
+        self._set("failed")
+        self._host.changed(self, "failed", reason, traceback=self.traceback, restarts=self.restarts)
+
+    def _restart_in(self, wait_s: float) -> None:
+        self._cancel_restart()
+        self._restart = asyncio.get_running_loop().create_task(self._start_again(wait_s), name=f"restart {self.plan.process}")
+
+    async def _start_again(self, wait_s: float) -> None:
+        if self._next is None:  # a replace has one ready: it goes at once
+            await asyncio.sleep(wait_s)
+        async with self._turn:
+            if self.state != "restarting":
+                return
+            process, self._next = self._next, None
+            if process is not None and process.ended is None:
+                self._restart = None
+                await self._let_go(process, self._next_plan)
+                return
+            process, plan = self._new_process(), self.plan
+            try:
+                await self._start(process, plan)
+            except StartFailed as e:
+                self._restart = None
+                self._start_failed(e)
+                return
+            self._restart = None  # whoever wants to cancel it from here on waits for its turn
+            # The plan may have new wires by now; a rewire during the start found no process to tell.
+            rewired = self.plan
+            await self._let_go(process, replace(plan, mode=rewired.mode))
+            if (rewired.wires_in, rewired.wires_out) != (plan.wires_in, plan.wires_out):
+                await self.rewire(rewired.wires_in, rewired.wires_out, rewired.streams)
+            if self.state in ("running", "paused", "bypassed"):
+                self._host.changed(self, "restarted", f"pid {self.pid}", restarts=self.restarts)
+
+    def _cancel_restart(self) -> None:
+        task, self._restart = self._restart, None
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+
+    async def _discard_next(self) -> None:
+        process, self._next = self._next, None
+        if process is not None and process.ended is None:
+            await process.kill("not needed any more")
+
+    def _drain_s(self) -> float:
+        return float(self.plan.settings.get("drain_timeout_s", 5))
+
+    def _run_state(self) -> str:
+        return "running" if self.plan.mode == "run" else self.plan.mode
+
+    def _set(self, state: str) -> None:
+        if state != self.state:
+            self.state, self.since_ns = state, time.time_ns()
+            self._changed.set()
+
+
+def _wire_ids(plan: ProcessPlan) -> list[str]:
+    """The ids of its input wires, as the runner writes them in the page: a replica's ends with its number."""
+    names = [f"{w['producer']}.{w['port']}>{w['consumer']}.{w['in_port']}" for w in plan.wires_in]
+    return names if plan.replica is None else [f"{name}-{plan.replica}" for name in names]
