@@ -4,6 +4,7 @@ The templates in `nats/` are ordinary configuration files. What differs from sta
 take from the environment; who may connect they include from `users.conf`.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from flowcore.bus.permissions import BusUser
 
 USERS_FILE = "users.conf"
 SYSTEM_USER = "flowcore-system"
+STORAGE_USER = "flowcore-storage"
 
 
 class NoNatsServer(FileNotFoundError):
@@ -52,10 +54,14 @@ def environment(values: Mapping[str, str]) -> dict[str, str]:
     return {name: _quoted(value) for name, value in values.items()}
 
 
-def users_conf(users: Iterable[BusUser], system_password: str) -> str:
-    """The text of `users.conf`: one account for all of flowcore, and the server's own system account."""
-    lines = "\n".join(f"      {_user(user)}" for user in users)
-    system = _user(BusUser(SYSTEM_USER, system_password, full=True))
+def users_conf(users: Iterable[BusUser], own_password: str) -> str:
+    """The text of `users.conf`: one account for all of flowcore, and the server's system account.
+
+    Our own two users, for reloads and for the streams, have `own_password`.
+    """
+    keeper = BusUser(STORAGE_USER, own_password, full=True)
+    lines = "\n".join(f"      {_user(user)}" for user in (keeper, *users))
+    system = _user(BusUser(SYSTEM_USER, own_password, full=True))
     return f"""# Written by flowcore: changes are lost. Passwords: keep the mode 0600.
 system_account: SYS
 accounts {{
@@ -72,6 +78,9 @@ accounts {{
 
 def write_private(path: Path, text: str) -> None:
     """Replace a file in one step; only its owner may read it, from its first byte on."""
+    with contextlib.suppress(OSError):
+        if path.read_text() == text:  # a restart must not need disk that is not there
+            return
     part = path.with_name(path.name + ".part")
     part.unlink(missing_ok=True)
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -23,13 +23,14 @@ from typing import Any
 from flowcore.bus import config
 from flowcore.bus._process import ServerProcess
 from flowcore.bus.connection import Connection
+from flowcore.bus.disk import DiskWatch
 from flowcore.bus.permissions import BusUser, new_password
 from flowcore.bus.ports import Ports
 
 _START_TIMEOUT_S = 30.0  # JetStream reads its store first
 _STOP_PATIENCE_S = 10.0
 _RELOAD_TIMEOUT_S = 2.0
-_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.05, 5.0
+_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.05, 2.0
 _STEADY_S = 10.0  # alive for so long: the next death starts the backoff anew
 _STARTS_WITH_OTHER_PORTS = 5
 
@@ -79,13 +80,17 @@ class EmbeddedServer:
         self._on_event = on_event or (lambda kind, detail: None)
         self._template = config.conf_folder() / template
         self._name = f"flowcore-{random.getrandbits(64):016x}"
-        self._system_password = new_password()
+        self._own_password = new_password()
         self._users: tuple[BusUser, ...] = ()
         self._users_change = asyncio.Lock()
         self._process: ServerProcess | None = None
         self._server_id = ""
         self._system: Connection | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._storage: Connection | None = None
+        self._disk: DiskWatch | None = None
+        self._is_restarting = False
+        self._restarted = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def url(self) -> str:
@@ -127,28 +132,42 @@ class EmbeddedServer:
                 # Between our look at the port and its own, another process may have taken it.
                 if not last_try or "address already in use" not in str(e):
                     raise
-        self._system = Connection(
-            self.url,
-            user=config.SYSTEM_USER,
-            password=self._system_password,
-            name="flowcore system",
-            inbox="_INBOX_system",
+        self._system = await self._connect(config.SYSTEM_USER)
+        self._storage = await self._connect(config.STORAGE_USER)
+        self._disk = DiskWatch(
+            self.folder,
+            ask=self.system_request,
+            jetstream=self._storage.jetstream,
+            restart=self.restart,
+            on_event=self._on_event,
         )
-        await self._system.connect(timeout=_START_TIMEOUT_S)
-        self._watching = asyncio.get_running_loop().create_task(self.watch())
+        self._disk.server_started()
+        self._tasks = [asyncio.create_task(self.watch()), asyncio.create_task(self._disk.run())]
 
     async def stop(self) -> None:
         """End the server in order: JetStream's files are closed properly."""
-        if self._watching is not None:
-            self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
-            self._watching = None
-        if self._system is not None:
-            await self._system.close()
-            self._system = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        for connection in (self._system, self._storage):
+            if connection is not None:
+                await connection.close()
+        self._system = self._storage = None
         if self._process is not None:
             await self._process.stop(_STOP_PATIENCE_S)
+
+    async def restart(self) -> None:
+        """End the server in order and start it again, ports and users as they are; clients come back by themselves."""
+        if self._process is None:
+            return
+        self._restarted.clear()
+        self._is_restarting = True
+        try:
+            await self._process.stop(_STOP_PATIENCE_S)
+            await self._restarted.wait()  # `watch` starts it
+        finally:
+            self._is_restarting = False
 
     async def set_users(self, users: Iterable[BusUser]) -> None:
         """Let exactly these users in, from the moment this returns.
@@ -190,7 +209,8 @@ class EmbeddedServer:
             await self._process.ended.wait()
             if time.monotonic() - began > _STEADY_S:
                 backoff_s = _FIRST_BACKOFF_S
-            self._on_event("died", f"nats-server ended with status {self._process.status}")
+            if not self._is_restarting:
+                self._on_event("died", f"nats-server ended with status {self._process.status}")
             tries = 0
             while not self.is_running:
                 await asyncio.sleep(backoff_s * random.uniform(0.5, 1.5))
@@ -199,12 +219,21 @@ class EmbeddedServer:
                 try:
                     await self._start_process()
                 except (ServerFailed, OSError) as e:
-                    if tries == 1 or tries % 12 == 0:  # a minute apart: logs stay short
+                    if tries == 1 or tries % 30 == 0:  # a minute apart: logs stay short
                         self._on_event("restarting", f"try {tries} failed: {e}")
+            if self._disk is not None:
+                self._disk.server_started()
+            self._restarted.set()
             self._on_event("restarted", f"process {self.pid} after {tries} tries")
 
+    async def _connect(self, user: str) -> Connection:
+        inbox = f"_INBOX_{user}"
+        connection = Connection(self.url, user=user, password=self._own_password, name=user, inbox=inbox)
+        await connection.connect(timeout=_START_TIMEOUT_S)
+        return connection
+
     def _write_users(self) -> None:
-        config.write_private(self.folder / config.USERS_FILE, config.users_conf(self._users, self._system_password))
+        config.write_private(self.folder / config.USERS_FILE, config.users_conf(self._users, self._own_password))
 
     async def _reload(self) -> str | None:
         """Make the server read its configuration again; the fault it found, if any."""
@@ -220,7 +249,7 @@ class EmbeddedServer:
 
     async def _start_process(self) -> None:
         """Start the process with the ports as they are and wait until it answers."""
-        (self.folder / "server.conf").write_text(self._template.read_text())
+        config.write_private(self.folder / "server.conf", self._template.read_text())
         self._write_users()
         log = self.folder / "server.log"
         values = {
