@@ -4,6 +4,7 @@ A `Message` that came in has an id (`epoch:seq` of its producer's port); one tha
 it is sent. A derived message keeps the trace, the origin, the topic and the deadline of the one it comes from.
 """
 
+import contextvars
 from typing import Any
 
 UNSET: Any = type("Unset", (), {"__repr__": lambda self: "UNSET"})()
@@ -72,3 +73,7 @@ class Message:
     def __repr__(self) -> str:
         text = repr(self.payload)
         return f"Message({text if len(text) < 80 else text[:77] + '...'}, topic={self.topic!r}, port={self.port!r})"
+
+
+# The message that a handler is handling now, in its task; `self.send` derives from it.
+current: contextvars.ContextVar[Message | None] = contextvars.ContextVar("flowcore_current", default=None)

@@ -1,0 +1,175 @@
+"""When the state of a node is written, and what is acked then.
+
+A turn that changed the state is not acked through its outputs but by the write: the record holds the values, how far
+every wire was applied, and the outputs that nobody has acked (the outbox). So what is stored is acked, and what is
+acked is stored. Writes are made one at a time, between turns, and no faster than the disk takes them.
+
+Invariant: a record is only packed while no handler runs.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from typing import Any
+
+from flowcore.node.emit import Emitter
+from flowcore.node.state import Record, State, StateStale, Store, pack_record
+from flowcore.wires.receipt import Receipt
+
+_SHORTEST_S = 0.005
+_POSITION_S = 0.05  # a source's position alone may lag: what is after it is replayed
+_BYTES_PER_S = 20e6
+_SHRINK_S = 0.5  # an outbox whose messages were all acked is stored empty after this
+
+
+class Committer:
+    """Writes the record of one node. Without a store it acks at once."""
+
+    def __init__(self, state: State, emitter: Emitter, store: Store | None, inc: int) -> None:
+        self.position: Any = None
+        self.applied: dict[str, tuple[int, int]] = {}
+        self.commits = 0
+        self.stale: StateStale | None = None
+        self.on_stale: Any = lambda: None
+        self._state, self._emitter, self._store, self._inc = state, emitter, store, inc
+        self._works: list[Any] = []  # handled, waiting for the write that contains them
+        self._positions: deque[tuple[Receipt, Any]] = deque()
+        self._is_position_new = False
+        self._writing: asyncio.Task | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._not_before_s = 0.0
+        self._has_outbox = False
+        self._is_in_turn = False
+        self._is_closed = False
+        self._loop = asyncio.get_running_loop()
+
+    async def load(self) -> Record:
+        """Read the record and start from it."""
+        record = Record.unpack(await self._store.load() if self._store is not None else None)
+        self._state.replace(record.values)
+        self.applied = dict(record.applied)
+        self.position = record.position
+        self._has_outbox = bool(record.outbox)
+        return record
+
+    # -- turns --------------------------------------------------------------------------------------------------
+
+    def turn_begins(self) -> None:
+        """A handler may change the state from here on."""
+        self._is_in_turn = True
+
+    def turn_ends(self, works: list[Any]) -> None:
+        """These were handled, their outputs are sent: ack them, or store first what they changed."""
+        self._is_in_turn = False
+        for work in works:
+            wire = work.wire
+            if wire.delivery in ("reliable", "durable"):
+                self.applied[wire.ends.id] = (work.epoch, work.seq + 1)
+        if self._state.is_dirty and self._store is not None:
+            self._works += works
+        else:
+            self._state.is_dirty = False
+            for work in works:
+                work.one_done()
+        self._write_when_due()
+
+    def track(self, receipt: Receipt, position: Any) -> None:
+        """Save `position` once this receipt and all before it are done."""
+        receipt.position = position
+        self._positions.append((receipt, position))
+        receipt.then(self._advance_position)
+
+    def _advance_position(self) -> None:
+        positions = self._positions
+        while positions and positions[0][0].is_done:
+            self.position = positions.popleft()[1]
+            self._is_position_new = True
+        if self._is_position_new:
+            self._write_when_due()
+
+    # -- writes -------------------------------------------------------------------------------------------------
+
+    def _write_when_due(self) -> None:
+        if self._store is None or self._writing is not None or self._is_in_turn or self._timer or self._is_closed:
+            return
+        if not self._state.is_dirty and not self._works and not self._is_position_new:
+            if self._has_outbox and not self._outbox():
+                self._later(_SHRINK_S)
+            return
+        wait_s = self._not_before_s - time.monotonic()
+        if wait_s > 0:
+            self._later(wait_s)
+        else:
+            self._begin()
+
+    def _later(self, seconds: float) -> None:
+        def due() -> None:
+            self._timer = None
+            if self._writing is None and not self._is_in_turn and not self._is_closed:
+                self._begin()
+
+        self._timer = self._loop.call_later(seconds, due)
+
+    def _begin(self) -> None:
+        self._writing = self._loop.create_task(self._write())
+
+    async def _write(self) -> None:
+        outbox = self._outbox()
+        self.commits += 1
+        record = pack_record(self._state, self.applied, outbox, self.position, self._inc, self.commits)
+        works, self._works = self._works, []
+        is_position_alone = not works and not self._state.is_dirty
+        self._state.is_dirty = self._is_position_new = False
+        try:
+            assert self._store is not None
+            await self._store.save(record)
+        except StateStale as e:
+            self.stale = e
+            self._is_closed = True
+            self.on_stale()
+            return
+        finally:
+            self._writing = None
+        self._has_outbox = bool(outbox)
+        pause_s = _POSITION_S if is_position_alone else max(_SHORTEST_S, len(record) / _BYTES_PER_S)
+        self._not_before_s = time.monotonic() + pause_s
+        for work in works:
+            # Stored with its outputs: done, whatever its outputs still wait for.
+            if work.open > 0:
+                work.open = 0
+                work.finished()
+        self._write_when_due()
+
+    def _outbox(self) -> list[tuple[str, bytes]]:
+        return [
+            (name, kept.packed)
+            for name, port in self._emitter.ports.items()
+            if port.wires
+            for kept in port.owed()
+            if not (isinstance(kept.cause, Receipt) and kept.cause.position is not None)
+        ]
+
+    @property
+    def is_clean(self) -> bool:
+        """True when nothing waits to be written."""
+        return not (self._works or self._state.is_dirty or self._is_position_new or self._writing)
+
+    @property
+    def has_record(self) -> bool:
+        """True when this node keeps a record at all: then its outbox, not a hand-over, holds its outputs."""
+        return bool(self.commits) or self._has_outbox or bool(len(self._state))
+
+    async def close(self, timeout_s: float) -> None:
+        """Write what is not written yet, and the outbox as it is now, for at most `timeout_s`."""
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._store is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                if self._writing is not None:
+                    await asyncio.shield(self._writing)
+                if self.stale is None and (not self.is_clean or self._has_outbox or (self.has_record and self._outbox())):
+                    await asyncio.shield(self._loop.create_task(self._write()))

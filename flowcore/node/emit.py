@@ -1,0 +1,205 @@
+"""Emission: from what a handler returned to messages on ports, with credit, source policies and flushing.
+
+    UnknownPort   a handler named an output that its node has not
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from flowcore.node.message import Message
+from flowcore.node.ports import Outputs
+from flowcore.wires.out_port import OutPort
+from flowcore.wires.receipt import Cause, Receipt
+
+_YIELD_EVERY = 64  # sends of a source before other tasks get a turn
+
+Draft = tuple[str, Message]
+
+
+class UnknownPort(LookupError):
+    """An output that the node has not."""
+
+    def __init__(self, port: str, ports: list[str]) -> None:
+        self.port = port
+        super().__init__(f"no output '{port}' (it has: {', '.join(ports) or 'none'})")
+
+
+class Emitter:
+    """Sends drafts on the ports of a node.
+
+    Args:
+        ports: by name, hidden ones among them.
+        main: the first output's name, None for a sink.
+        settings: of the node (`full`, `throttle_hz`, `ack`).
+    """
+
+    def __init__(self, ports: dict[str, OutPort], main: str | None, settings: dict) -> None:
+        self.ports = ports
+        self.main = main
+        self.drops = 0
+        self.blocked_since_s: float | None = None
+        self.running = asyncio.Event()  # cleared while the node is paused: a source waits in send
+        self.running.set()
+        self._full = settings.get("full", "block")
+        self._throttle_s = 1 / settings["throttle_hz"] if settings.get("throttle_hz") else 0.0
+        self._next_s = 0.0
+        self._through = settings.get("ack", "through") == "through"
+        self._loop = asyncio.get_running_loop()
+        self._credit = asyncio.Event()
+        self._is_flush_due = False
+        self._sends = 0
+        self._waiting: deque[tuple[OutPort, Message, Receipt]] = deque()
+        self._feeder: asyncio.Task | None = None
+        for port in ports.values():
+            port.on_credit = self._credit.set
+
+    # -- what a handler returned ----------------------------------------------------------------------------------
+
+    def drafts(self, result: Any, message: Message | None) -> list[Draft]:
+        """Normalise a handler's result: nothing, a value, a Message, or Outputs.
+
+        Raises:
+            UnknownPort: it names an output that is not there, or the node has none.
+        """
+        if result is None:
+            return []
+        if isinstance(result, Outputs):
+            return [
+                (self._known(port), self._message(value, message)) for port, value in result.items() if value is not None
+            ]
+        return [(self._known(None), self._message(result, message))]
+
+    def _known(self, port: str | None) -> str:
+        name = port if port is not None else self.main
+        if name is None or name not in self.ports:
+            raise UnknownPort(name or "out", [port for port in self.ports if port not in HIDDEN])
+        return name
+
+    @staticmethod
+    def _message(value: Any, message: Message | None) -> Message:
+        if isinstance(value, Message):
+            return value
+        return message.derive(value) if message is not None else Message(value)
+
+    async def emit(self, drafts: list[Draft], cause: Cause | None) -> None:
+        """Send what a handler made; each output keeps its cause (or the one its message came from) open."""
+        for name, draft in drafts:
+            port = self.ports[name]
+            if not port.has_credit():
+                await self._wait_for_credit(port)
+            self._send(port, draft, draft.cause or cause)
+
+    def _send(self, port: OutPort, draft: Message, cause: Cause | None) -> None:
+        port.send(
+            draft.payload,
+            draft.topic,
+            draft.meta,
+            cause=cause if self._through or isinstance(cause, Receipt) else None,
+            origin_ns=draft.origin_ns or draft.ts_ns,
+            trace=draft.trace,
+            parent=draft.parent or draft.id,
+            deadline_ns=draft.deadline_ns,
+            now_s=time.monotonic(),
+        )
+
+    # -- self.send ------------------------------------------------------------------------------------------------
+
+    async def send(self, port_name: str | None, draft: Message, current: Cause | None, receipt: Receipt) -> None:
+        """Send one message; a source (no `current`) waits while paused and obeys the node's `full` policy."""
+        port = self.ports[self._known(port_name)]
+        if current is not None:
+            if self._through:
+                current.open += 1
+                receipt.then(current.one_done)
+        else:
+            await self.running.wait()
+            if self._throttle_s:
+                await self._pace()
+            if not port.has_credit() and self._full in ("drop_newest", "drop_oldest"):
+                self._overflow(port, draft, receipt)
+                await asyncio.sleep(0)
+                return
+        if not port.has_credit():
+            await self._wait_for_credit(port)
+        try:
+            self._send(port, draft, receipt)
+        finally:
+            receipt.one_done()
+        self.flush_soon()
+        self._sends += 1
+        if self._sends % _YIELD_EVERY == 0:
+            await asyncio.sleep(0)
+
+    async def _pace(self) -> None:
+        now_s = time.monotonic()
+        self._next_s = max(self._next_s + self._throttle_s, now_s)
+        if self._next_s > now_s:
+            await asyncio.sleep(self._next_s - now_s)
+
+    def _overflow(self, port: OutPort, draft: Message, receipt: Receipt) -> None:
+        self.drops += 1
+        if self._full == "drop_newest":
+            receipt.one_done()
+            return
+        if len(self._waiting) >= 1:  # drop_oldest: only the newest waits for credit
+            self._waiting.popleft()[2].one_done()
+        else:
+            self.drops -= 1
+        self._waiting.append((port, draft, receipt))
+        if self._feeder is None or self._feeder.done():
+            self._feeder = self._loop.create_task(self._feed())
+
+    async def _feed(self) -> None:
+        while self._waiting:
+            port = self._waiting[0][0]
+            await self._wait_for_credit(port)
+            port, draft, receipt = self._waiting.popleft()
+            self._send(port, draft, receipt)
+            receipt.one_done()
+            self.flush_soon()
+
+    # -- credit and flushing --------------------------------------------------------------------------------------
+
+    async def _wait_for_credit(self, port: OutPort) -> None:
+        self.blocked_since_s = self.blocked_since_s or time.monotonic()
+        while not port.has_credit():
+            self._credit.clear()
+            self.flush()
+            if not port.has_credit():
+                await self._credit.wait()
+        self.blocked_since_s = None
+
+    def credit(self) -> int:
+        """How many messages every port takes now."""
+        return min((port.credit() for port in self.ports.values()), default=1 << 30)
+
+    def flush(self) -> None:
+        """Send what piled up, each port's as one frame."""
+        self._is_flush_due = False
+        for port in self.ports.values():
+            port.flush()
+
+    def flush_soon(self) -> None:
+        """Flush at the end of this turn of the event loop."""
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self._loop.call_soon(self.flush)
+
+    async def close(self) -> None:
+        """Stop feeding; what waited for credit by `drop_oldest` is dropped."""
+        if self._feeder is not None:
+            self._feeder.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._feeder
+
+
+HIDDEN = ("error", "status", "complete", "late")
+
+
+def hidden_ports(has_wire: Callable[[str], bool]) -> list[str]:
+    """The hidden outputs that a deploy wired (catch, status, complete, late)."""
+    return [name for name in HIDDEN if has_wire(name)]

@@ -1,0 +1,451 @@
+"""What stands behind one node: lifecycle, queue, timers, state, errors. The process around it brings wires and a store.
+
+`flowcore.runtime.runner` runs an engine on the bus, `flowcore.node.testing` runs one in a test. How messages go through
+the handlers is in `flowcore.node.turns`; how outputs leave is in `flowcore.node.emit`; when the state is written is in
+`flowcore.node.commit`.
+
+Invariant: unless `concurrency` says otherwise, one handler (message, timer or life-cycle hook) runs at a time.
+"""
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from flowcore.bus.envelope import pack
+from flowcore.node.commit import Committer
+from flowcore.node.config import parse
+from flowcore.node.context import Context
+from flowcore.node.emit import Emitter
+from flowcore.node.message import Message, current
+from flowcore.node.node import Node
+from flowcore.node.paths import MessagePath, PathError
+from flowcore.node.state import Record, State, Store
+from flowcore.node.turns import Turns
+from flowcore.node.work import HandlerThread, Timer
+from flowcore.wires.out_port import OutPort
+from flowcore.wires.receipt import Cause, Receipt
+
+_DEBUG_LIMIT = 8 * 1024
+_TRACEBACK_LIMIT = 8 * 1024
+_RUN_AGAIN_S, _LONGEST_RUN_AGAIN_S = 0.5, 30.0
+
+
+class Around(Protocol):
+    """The process around an engine."""
+
+    def status(self, text: str, kind: str) -> None:
+        """Show a badge."""
+
+    def event(self, kind: str, body: dict) -> None:
+        """Publish on `.error` or `.debug`."""
+
+    async def give_up(self, body: dict) -> None:
+        """Store a message that was given up; returns when it is stored."""
+
+    def stuck(self, message: Message) -> None:
+        """A sync handler does not come back from its time-out: this process can't go on."""
+
+    def enter(self, work: Any) -> int | None:
+        """A handler gets this work (for the supervisor's page)."""
+
+    def leave(self, slot: int | None, handled: int = 1) -> None:
+        """It has it no longer."""
+
+
+class Clock:
+    """The real time; a test brings another."""
+
+    def now_s(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> Any:
+        """Call once; the handle has `cancel()`."""
+        return asyncio.get_running_loop().call_later(seconds, function)
+
+
+class Engine:
+    """Runs one node. Make it inside a running event loop.
+
+    Args:
+        node_class: the class of the node.
+        flow, node_id: who it is.
+        config: raw values; env and secrets filled in, `$message`, `$flow` and `$global` still references.
+        settings: complete node settings.
+        ports: output ports by name, hidden ones among them.
+        store: where `self.state` is kept; None: nowhere.
+        contexts: the shared contexts, for classes that ask for them.
+    """
+
+    def __init__(
+        self,
+        node_class: type[Node],
+        *,
+        flow: str,
+        node_id: str,
+        config: dict[str, Any],
+        settings: dict[str, Any],
+        ports: dict[str, OutPort],
+        main_port: str | None,
+        around: Around,
+        store: Store | None = None,
+        contexts: Any = None,
+        clock: Clock | None = None,
+        inc: int = 1,
+        extras: dict[str, Any] | None = None,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.settings = settings
+        self.around = around
+        self.clock = clock or Clock()
+        self.queue: deque[Any] = deque()
+        self.timers_due: deque[Timer] = deque()
+        self.counts = {"handled": 0, "errors": 0, "late": 0, "retried": 0, "given_up": 0}
+        self.latencies_ms: deque[float] = deque(maxlen=512)
+        self.state = State()
+        self.emitter = Emitter(ports, main_port, settings)
+        self.committer = Committer(self.state, self.emitter, store, inc)
+        self.thread = HandlerThread(self.loop, f"{node_id}-handler")
+        self.extras = extras or {}
+        self._tasks: set[asyncio.Task] = set()
+        self._run_task: asyncio.Task | None = None
+        self._flow_values: dict[str, Any] = {}
+        self._thread_id = threading.get_ident()
+
+        self.node = node = node_class()
+        node.engine = self
+        node.id, node.flow = node_id, flow
+        node.log = logging.getLogger(f"flowcore.node.{flow}.{node_id}")
+        node.state = self.state
+        node.flow_context = Context(contexts if "flow" in node_class.context else None, flow)
+        node.global_context = Context(contexts if "global" in node_class.context else None, "global")
+        self._set_config(*parse(node_class.Config, config))
+        if settings.get("concurrency", 1) > 1:
+            self.state.refusal = "self.state needs concurrency 1: two handlers at once cannot be stored as one state"
+        self.turns = Turns(self)
+
+    def _set_config(self, config: Any, references: dict[str, dict]) -> None:
+        self.node.config, self._references = config, references
+        self._message_paths = {
+            name: MessagePath(reference["$message"]) for name, reference in references.items() if "$message" in reference
+        }
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    async def load(self) -> Record:
+        """Read the stored state; the caller gives `applied` to its wires and emits the outbox."""
+        return await self.committer.load()
+
+    async def warm_up(self) -> None:
+        """Call `on_start`: connect, load models. Raises what it raises."""
+        await self.call(self.node.on_start)
+
+    def start(self) -> None:
+        """Begin to handle, and to run a source. After `load`."""
+        self.turns.start()
+        if self.node.is_source():
+            self._run_task = self.loop.create_task(self._run_source())
+
+    async def _run_source(self) -> None:
+        wait_s = _RUN_AGAIN_S
+        while True:
+            started_s = time.monotonic()
+            try:
+                await self.node.run()  # type: ignore[attr-defined]
+                return
+            except asyncio.CancelledError:
+                raise
+            except Exception as e:
+                self.report(e, None)
+            if time.monotonic() - started_s > 60:
+                wait_s = _RUN_AGAIN_S
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, _LONGEST_RUN_AGAIN_S)
+
+    async def quiesce(self) -> None:
+        """Stop making messages; go on handling them."""
+        if self._run_task is not None:
+            self._run_task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await self._run_task
+            self._run_task = None
+
+    async def stop(self, drain_s: float) -> None:
+        """Take nothing more, let the handler finish, call `on_stop`, write the state."""
+        await self.quiesce()
+        await self.turns.stop(drain_s)
+        try:
+            async with asyncio.timeout(drain_s):
+                await self.call(self.node.on_stop)
+        except TimeoutError:
+            self.node.log.warning("on_stop did not end within %.1f s", drain_s)
+        except Exception as e:
+            self.report(e, None)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.emitter.flush()
+        await self.committer.close(drain_s)
+        await self.emitter.close()
+        self.thread.close()
+
+    async def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a hook: async on the loop, sync in the handler thread."""
+        if inspect.iscoroutinefunction(function):
+            return await function(*args)
+        result = await self.thread.call(function, *args)
+        return await result if inspect.isawaitable(result) else result
+
+    async def reconfigure(self, config: dict[str, Any]) -> None:
+        """Change the config while the node runs. Raises what validation or `on_reconfigure` raise; then the old stays."""
+        new, references = parse(type(self.node).Config, config)
+        async with self.turns.between():
+            old, old_references = self.node.config, self._references
+            self._set_config(new, references)
+            try:
+                await self.call(self.node.on_reconfigure, old)  # type: ignore[attr-defined]
+            except BaseException:
+                self._set_config(old, old_references)
+                raise
+            if self._run_task is not None and getattr(self.node, "run_again_on_reconfigure", False):
+                await self.quiesce()
+                self._run_task = self.loop.create_task(self._run_source())
+
+    # -- work in --------------------------------------------------------------------------------------------------
+
+    def put(self, items: Sequence[Any]) -> None:
+        """Queue messages, in order of arrival."""
+        self.queue.extend(items)
+        self.turns.wake()
+
+    def pause(self) -> None:
+        """Handle nothing more; a source waits in send."""
+        self.turns.pause()
+        self.emitter.running.clear()
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        self.emitter.running.set()
+        self.turns.resume()
+
+    # -- what Node's methods call ---------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> Any:
+        return self.committer.position
+
+    async def send(
+        self, value: Any, *, port: str | None, topic: str | None, meta: dict | None, position: Any
+    ) -> Receipt:
+        handling = current.get()
+        if isinstance(value, Message):
+            draft = value
+            if topic is not None or meta is not None:
+                draft = value.derive()
+        elif handling is not None:
+            draft = handling.derive(value)
+        else:
+            draft = Message(value)
+        if topic is not None:
+            draft.topic = topic
+        if meta is not None:
+            draft.meta = meta
+        receipt = Receipt()
+        if position is not None:
+            self.committer.track(receipt, position)
+        cause = handling.cause if handling is not None else None
+        await self.emitter.send(port, draft, cause, receipt)
+        return receipt
+
+    def setting(self, name: str, message: Message | None) -> Any:
+        reference = self._references.get(name)
+        if reference is None:
+            return getattr(self.node.config, name)
+        (kind, key), *_ = reference.items()
+        if kind == "$message":
+            if message is None:
+                raise LookupError(f"config field '{name}' is taken from a message, and there is none here")
+            try:
+                return self._message_paths[name].get(message)
+            except PathError as e:
+                raise LookupError(f"config field '{name}': {e}") from None
+        try:
+            return self._flow_values[f"{kind}:{key}"]
+        except KeyError:
+            raise LookupError(f"config field '{name}': {kind} {key!r} is not set") from None
+
+    async def refresh_references(self) -> None:
+        """Read the shared values that config fields refer to; before each turn of a node that has such."""
+        for kind, context in (("$flow", self.node.flow_context), ("$global", self.node.global_context)):
+            for reference in self._references.values():
+                if kind in reference:
+                    value = await context.get(reference[kind])
+                    if value is not None:
+                        self._flow_values[f"{kind}:{reference[kind]}"] = value
+
+    @property
+    def has_shared_references(self) -> bool:
+        """True when a config field is taken from flow or global context."""
+        return any("$flow" in reference or "$global" in reference for reference in self._references.values())
+
+    def timer(self, after_s: float, every_s: float | None, function: Callable[..., Any], args: tuple) -> Timer:
+        timer = Timer(function, args, every_s)
+
+        def due() -> None:
+            if not timer.is_cancelled:
+                self.timers_due.append(timer)
+                self.turns.wake()
+
+        def schedule(seconds: float) -> None:
+            if not timer.is_cancelled:
+                timer.handle = self.clock.call_later(max(0.0, seconds), due)
+
+        timer.schedule = schedule  # type: ignore[attr-defined]
+        self.on_loop(schedule, after_s)
+        return timer
+
+    def spawn(self, coroutine: Any) -> Any:
+        def start() -> asyncio.Task:
+            task = self.loop.create_task(self._guard(coroutine))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return task
+
+        if self.is_on_loop():
+            return start()
+        return self.loop.call_soon_threadsafe(start)
+
+    async def _guard(self, coroutine: Any) -> Any:
+        try:
+            return await coroutine
+        except Exception as e:
+            self.report(e, None)
+
+    def now_s(self) -> float:
+        return self.clock.now_s()
+
+    def is_on_loop(self) -> bool:
+        """True in the event loop's thread."""
+        return threading.get_ident() == self._thread_id
+
+    def on_loop(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call now when in the loop's thread, else soon."""
+        if self.is_on_loop():
+            function(*args)
+        else:
+            self.loop.call_soon_threadsafe(function, *args)
+
+    def set_status(self, text: str, kind: str) -> None:
+        self.on_loop(self._set_status, text, kind)
+
+    def _set_status(self, text: str, kind: str) -> None:
+        self.around.status(text, kind)
+        self.send_hidden("status", {"node": self.node.id, "text": text, "kind": kind}, None, None)
+
+    def debug(self, value: Any, message: Message | None) -> None:
+        self.on_loop(self.around.event, "debug", _shown(value, message, self.node.id))
+
+    # -- errors ---------------------------------------------------------------------------------------------------
+
+    def report(self, error: BaseException, message: Message | None) -> None:
+        """Publish an error; its message goes to the error port. Does not wait: use `fail` where a message must be kept."""
+        self.on_loop(self._report, error, message)
+
+    def _report(self, error: BaseException, message: Message | None) -> None:
+        body = self.error_body(error, message)
+        self.counts["errors"] += 1
+        self.around.event("error", body)
+        if not self.send_hidden("error", body, message, message.cause if message else None) and message is not None:
+            self.keep_given_up(body, message)
+
+    def keep_given_up(self, body: dict, message: Message) -> None:
+        """Store a reported message before it is acked."""
+        cause = message.cause
+        if cause is not None:
+            cause.open += 1
+
+        async def store() -> None:
+            await self.around.give_up(body)
+            self.counts["given_up"] += 1
+            if cause is not None:
+                cause.one_done()
+
+        self.spawn(store())
+
+    async def fail(self, error: BaseException, message: Message, tries: int = 1) -> None:
+        """A handler has failed for good: report, hand the message to a catch, or store it. The caller acks it then."""
+        body = self.error_body(error, message) | {"tries": tries}
+        self.counts["errors"] += 1
+        self.around.event("error", body)
+        port = self.emitter.ports.get("error")
+        if port is not None and port.wires:
+            await self.emitter.emit([("error", self._derived(body, message))], message.cause)
+            return
+        await self.around.give_up(body)
+        self.counts["given_up"] += 1
+
+    def send_hidden(self, name: str, body: Any, message: Message | None, cause: Cause | None) -> bool:
+        """Send on a hidden port if a deploy wired it; over its window if need be, since these can't wait."""
+        port = self.emitter.ports.get(name)
+        if port is None or not port.wires:
+            return False
+        draft = self._derived(body, message)
+        port.send(
+            body,
+            draft.topic,
+            draft.meta,
+            cause=cause,
+            origin_ns=draft.origin_ns,
+            trace=draft.trace,
+            parent=draft.parent,
+            now_s=time.monotonic(),
+        )
+        self.emitter.flush_soon()
+        return True
+
+    @staticmethod
+    def _derived(body: Any, message: Message | None) -> Message:
+        return message.derive(body) if message is not None else Message(body)
+
+    def error_body(self, error: BaseException, message: Message | None) -> dict:
+        """What `.error` carries: who, what, the traceback, and the message."""
+        text = "".join(traceback.format_exception(error))
+        body = {
+            "flow": self.node.flow,
+            "node": self.node.id,
+            "type": type(self.node).type,
+            "error": type(error).__name__,
+            "text": str(error) or type(error).__name__,
+            "traceback": text[-_TRACEBACK_LIMIT:],
+            "ts": time.time_ns(),
+        }
+        if message is not None:
+            body["message"] = {
+                "id": message.id,
+                "port": message.port,
+                "topic": message.topic,
+                "payload": message.payload,
+                "meta": message.meta,
+                "trace": message.trace,
+                "origin": message.origin_ns,
+            }
+        return body
+
+
+def _shown(value: Any, message: Message | None, node: str) -> dict:
+    """A debug event: the value, or the beginning of its text when it is larger than the debug panel takes."""
+    body = {"node": node, "ts": time.time_ns(), "topic": message.topic if message else "", "id": message.id if message else ""}
+    try:
+        packed = pack(value)
+    except (TypeError, ValueError):
+        packed = b"x" * (_DEBUG_LIMIT + 1)
+    if len(packed) <= _DEBUG_LIMIT:
+        return body | {"value": value, "is_cut": False}
+    return body | {"value": repr(value)[:_DEBUG_LIMIT], "is_cut": True, "size_bytes": len(packed)}

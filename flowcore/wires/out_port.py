@@ -1,0 +1,190 @@
+"""A producer's port: numbers messages, keeps what is owed, and feeds its wires.
+
+Sans I/O: frames go out through the `publish` that was given, time comes in as an argument. A message is forgotten when
+all its reliable wires have acked it; then its cause is told.
+
+Invariant: a seq is given to a message only once it is packed, so the numbers on a port have no holes.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flowcore.bus import subjects
+from flowcore.bus.envelope import MAX_ENVELOPE, MAX_FRAME, join, pack
+from flowcore.wires.receipt import Cause
+
+if TYPE_CHECKING:
+    from flowcore.wires.out_wire import OutWire
+
+Publish = Callable[[str, bytes], bool]
+
+
+class MessageTooLarge(ValueError):
+    """A message that does not fit into an envelope."""
+
+    def __init__(self, port: str, size_bytes: int) -> None:
+        self.port, self.size_bytes = port, size_bytes
+        super().__init__(
+            f"a message for port '{port}' is {size_bytes:,} bytes packed, the limit is {MAX_ENVELOPE:,}; "
+            "split it, or write it to a file and send its name"
+        )
+
+
+class Kept:
+    """One emitted message that somebody is still owed."""
+
+    __slots__ = ("cause", "open", "packed", "payload_key", "seq", "sent_s", "size")
+
+    def __init__(self, seq: int, packed: bytes, cause: Cause | None, sent_s: float, key: str) -> None:
+        self.seq = seq
+        self.packed = packed
+        self.size = len(packed)
+        self.cause = cause
+        self.sent_s = sent_s  # monotonic
+        self.payload_key = key  # what `"share": "key"` goes by
+        self.open = 0  # wires whose ack the cause waits for
+
+    def one_done(self) -> None:
+        """One wire that the cause waits for has it behind it."""
+        self.open -= 1
+        if self.open == 0 and self.cause is not None:
+            self.cause.one_done()
+
+
+@dataclass(slots=True)
+class Origin:
+    """Where the producer stands: written into every envelope."""
+
+    flow: str
+    node: str
+    epoch: int
+
+
+class OutPort:
+    """One output of one process.
+
+    Args:
+        origin: flow, node and epoch of the process.
+        name: the port's.
+        publish: sends bytes on a subject, at once; False when the bus is away.
+    """
+
+    def __init__(self, origin: Origin, name: str, publish: Publish) -> None:
+        self.name = name
+        self.epoch = origin.epoch
+        self.seq = 0
+        self.sent = 0
+        self.wires: list[OutWire] = []
+        self.is_public = True  # hidden ports (error, status, complete) are, too: outsiders may listen
+        self.last: bytes | None = None  # newest packed envelope, for `last`
+        self.on_credit: Callable[[], None] = lambda: None
+        self._publish = publish
+        self._subject = subjects.out(origin.flow, origin.node, name)
+        self._prefix = f"{origin.node}.{name}:{origin.epoch}:"
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
+
+    def has_credit(self) -> bool:
+        """False while a reliable wire's window is full: then `send` has to wait."""
+        return all(wire.has_credit() for wire in self.wires)
+
+    def credit(self) -> int:
+        """How many messages the fullest wire takes now."""
+        return min((wire.credit() for wire in self.wires), default=1 << 30)
+
+    def send(
+        self,
+        payload: Any,
+        topic: str,
+        meta: dict,
+        *,
+        cause: Cause | None = None,
+        origin_ns: int = 0,
+        trace: str = "",
+        parent: str = "",
+        deadline_ns: int | None = None,
+        now_s: float = 0.0,
+    ) -> int:
+        """Number, pack and keep one message; it travels at the next `flush`.
+
+        Returns:
+            Its seq.
+        Raises:
+            TypeError, ValueError: the payload has no msgpack form.
+            MessageTooLarge: it has, but not one that fits. In both cases nothing has changed.
+        """
+        seq = self.seq + 1
+        ts = time.time_ns()
+        envelope = {
+            "epoch": self.epoch,
+            "seq": seq,
+            "ts": ts,
+            "origin": origin_ns or ts,
+            "trace": trace or f"{self._prefix}{seq}",
+            "parent": parent,
+            "topic": topic,
+            "payload": payload,
+            "meta": meta,
+        }
+        if deadline_ns is not None:
+            envelope["deadline"] = deadline_ns
+        packed = pack(envelope)
+        if len(packed) > MAX_ENVELOPE:
+            raise MessageTooLarge(self.name, len(packed))
+        self.seq = seq
+        self.sent += 1
+        self.last = packed
+        if self.wires:
+            kept = Kept(seq, packed, cause, now_s, topic)
+            waits = 0
+            for wire in self.wires:
+                waits += wire.add(kept)
+            if waits and cause is not None:
+                kept.open = waits
+                cause.open += 1
+        if self._unsent_bytes + len(packed) > MAX_FRAME - 16:
+            self.flush()
+        self._unsent.append(packed)
+        self._unsent_bytes += len(packed)
+        return seq
+
+    def flush(self) -> None:
+        """Send what piled up as one frame, and whatever single wires have to say."""
+        if self._unsent:
+            # While the bus is away nothing is published: the wires resend when it is back (WIRES 3.1).
+            self._publish(self._subject, join(self._unsent))
+            self._unsent.clear()
+            self._unsent_bytes = 0
+        for wire in self.wires:
+            wire.flush()
+
+    def emit_again(self, packed: Iterable[dict], now_s: float, cause_of: Callable[[], Cause | None]) -> None:
+        """Emit envelopes that an earlier process of this node owed (handed over, or stored with its state).
+
+        They get new numbers of this epoch; trace, origin and parent are kept.
+        """
+        for old in packed:
+            cause = cause_of()
+            self.send(
+                old.get("payload"),
+                old.get("topic") or "",
+                old.get("meta") or {},
+                cause=cause,
+                origin_ns=old.get("origin", 0),
+                trace=old.get("trace", ""),
+                parent=old.get("parent", ""),
+                deadline_ns=old.get("deadline"),
+                now_s=now_s,
+            )
+            if cause is not None:
+                cause.one_done()
+
+    def owed(self) -> list[Kept]:
+        """What any reliable or durable wire has not acked, oldest first."""
+        found: dict[int, Kept] = {}
+        for wire in self.wires:
+            if wire.cause_waits:
+                found.update((kept.seq, kept) for kept in wire.owed_messages())
+        return [found[seq] for seq in sorted(found)]
