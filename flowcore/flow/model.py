@@ -50,74 +50,82 @@ class Strict(BaseModel):
 class Retry(Strict):
     """How often a message whose handler failed is tried again, and how long between."""
 
-    times: int = Field(0, ge=0, le=1000, description="Further tries after the first failed")
-    backoff_s: float = Field(0.5, ge=0, le=86400, description="Wait before the first further try; doubles each time")
-    max_s: float = Field(30, ge=0, le=86400, description="Longest wait between two tries")
-    jitter: float = Field(0.2, ge=0, le=1, description="Share of the wait that is random")
+    times: int = Field(default=0, ge=0, le=1000, description="Further tries after the first failed")
+    backoff_s: float = Field(
+        default=0.5, ge=0, le=86400, description="Wait before the first further try; doubles each time"
+    )
+    max_s: float = Field(default=30, ge=0, le=86400, description="Longest wait between two tries")
+    jitter: float = Field(default=0.2, ge=0, le=1, description="Share of the wait that is random")
 
 
 class Breaker(Strict):
     """A circuit breaker: after many failures the node rests, then lets one message through to see."""
 
-    failures: int = Field(0, ge=0, le=100_000, description="Failures within the window that open it; 0: no breaker")
-    window_s: float = Field(60, gt=0, le=86400, description="Seconds over which failures are counted")
-    open_s: float = Field(30, gt=0, le=86400, description="Seconds it stays open before one message is tried")
+    failures: int = Field(
+        default=0, ge=0, le=100_000, description="Failures within the window that open it; 0: no breaker"
+    )
+    window_s: float = Field(default=60, gt=0, le=86400, description="Seconds over which failures are counted")
+    open_s: float = Field(default=30, gt=0, le=86400, description="Seconds it stays open before one message is tried")
 
 
 class Deadline(Strict):
     """How old a message may be when its handler begins, and what happens to one that is older."""
 
-    age_s: float | None = Field(
-        None, gt=0, description="Oldest age in seconds; null: no deadline but the message's own"
+    age_s: float | None = Field(default=None, gt=0, description="Oldest age in seconds; null: only the message's own")
+    late: Literal["drop", "port"] = Field(
+        default="drop", description="drop and count it, or send it from the port `late`"
     )
-    late: Literal["drop", "port"] = Field("drop", description="drop and count it, or send it from the port `late`")
 
 
 class Restart(Strict):
     """When a process that died is started again, and when the node is given up as failed."""
 
-    limit: int = Field(5, ge=0, le=10_000, description="Restarts within the window before the node has failed")
-    window_s: float = Field(60, gt=0, le=86400, description="Seconds over which restarts are counted")
-    backoff_s: float = Field(0.1, ge=0, le=3600, description="Wait before the first restart; doubles each time")
-    max_s: float = Field(10, ge=0, le=3600, description="Longest wait before a restart")
+    limit: int = Field(default=5, ge=0, le=10_000, description="Restarts within the window before the node has failed")
+    window_s: float = Field(default=60, gt=0, le=86400, description="Seconds over which restarts are counted")
+    backoff_s: float = Field(default=0.1, ge=0, le=3600, description="Wait before the first restart; doubles each time")
+    max_s: float = Field(default=10, ge=0, le=3600, description="Longest wait before a restart")
 
 
 class NodeSettings(Strict):
     """What the engine does for every node, whatever its type."""
 
     ack: Literal["through", "sent"] = Field(
-        "through", description="A message is done when all its outputs are acked (through) or published (sent)"
+        default="through", description="A message is done when all its outputs are acked (through) or published (sent)"
     )
-    replicas: int = Field(1, ge=1, le=64, description="Processes that share the input")
-    share: Literal["any", "key"] = Field(
-        "any", description="Messages go to the freest replica, or by hash of the topic"
-    )
-    concurrency: int = Field(1, ge=1, le=10_000, description="Messages in the handler at once")
-    timeout_s: float | None = Field(None, gt=0, description="Longest time a handler may take; null: no limit")
+    replicas: int = Field(default=1, ge=1, le=64, description="Processes that share the input")
+    share: Literal["any", "key"] = Field(default="any", description="Messages go to the freest replica, or by topic")
+    concurrency: int = Field(default=1, ge=1, le=10_000, description="Messages in the handler at once")
+    timeout_s: float | None = Field(default=None, gt=0, description="Longest time a handler may take; null: no limit")
     retry: Retry = Field(default_factory=Retry)
     breaker: Breaker = Field(default_factory=Breaker)
     deadline: Deadline = Field(default_factory=Deadline)
-    memory_mb: int | None = Field(None, ge=16, description="Memory limit of the process in MiB; null: no limit")
+    memory_mb: int | None = Field(default=None, ge=16, description="Memory limit of the process in MiB; null: no limit")
     restart: Restart = Field(default_factory=Restart)
     full: Literal["block", "drop_oldest", "drop_newest", "throttle"] = Field(
-        "block", description="What a source does when a wire is full"
+        default="block", description="What a source does when a wire is full"
     )
-    throttle_hz: float | None = Field(None, gt=0, description="Messages a second that a throttled source sends at most")
-    queue: int = Field(1000, ge=1, le=1_000_000, description="Messages from outside (`in`) that may wait")
-    drain_timeout_s: float = Field(5, ge=0, le=3600, description="How long it may take to finish when it is stopped")
-    max_held: int = Field(1000, ge=1, le=10_000_000, description="Messages a node may hold in its state")
-    sandbox: Literal["strict", "weak", "off"] = Field("strict", description="How a script is shut in")
+    throttle_hz: float | None = Field(
+        default=None, gt=0, description="Messages a second that a throttled source sends at most"
+    )
+    queue: int = Field(default=1000, ge=1, le=1_000_000, description="Messages from outside (`in`) that may wait")
+    drain_timeout_s: float = Field(
+        default=5, ge=0, le=3600, description="How long it may take to finish when it is stopped"
+    )
+    max_held: int = Field(default=1000, ge=1, le=10_000_000, description="Messages a node may hold in its state")
+    sandbox: Literal["strict", "weak", "off"] = Field(default="strict", description="How a script is shut in")
 
 
 class Durable(Strict):
     """The stream behind a durable wire."""
 
-    max_bytes: int = Field(67_108_864, ge=65_536, description="Largest size on disk")
-    max_age_s: float | None = Field(None, gt=0, description="Oldest message kept; null: no limit")
-    max_msgs: int | None = Field(None, ge=1, description="Most messages kept; null: no limit")
-    fsync: bool = Field(True, description="Write through to the disk before a message counts as stored")
-    retention: Literal["work", "history"] = Field("work", description="Forget what was handled, or keep it for replay")
-    start: Literal["all", "new"] = Field("all", description="Where a new consumer begins")
+    max_bytes: int = Field(default=67_108_864, ge=65_536, description="Largest size on disk")
+    max_age_s: float | None = Field(default=None, gt=0, description="Oldest message kept; null: no limit")
+    max_msgs: int | None = Field(default=None, ge=1, description="Most messages kept; null: no limit")
+    fsync: bool = Field(default=True, description="Write through to the disk before a message counts as stored")
+    retention: Literal["work", "history"] = Field(
+        default="work", description="Forget what was handled, or keep it for replay"
+    )
+    start: Literal["all", "new"] = Field(default="all", description="Where a new consumer begins")
 
 
 class WireDef(Strict):
@@ -125,15 +133,21 @@ class WireDef(Strict):
 
     from_: Endpoint = Field(alias="from", description="Where it begins: '<node>.<port>'")
     to: Endpoint = Field(description="Where it ends: '<node>.<port>'")
-    delivery: Literal["reliable", "latest", "durable"] = Field("reliable", description="What it promises")
-    window: int = Field(1024, ge=1, le=1_000_000, description="Messages that may be un-acked")
-    window_bytes: int = Field(4_194_304, ge=1024, le=4_294_967_296, description="Bytes that may be un-acked")
-    keep: int = Field(1, ge=1, le=100_000, description="How many of the newest a `latest` wire keeps")
-    feedback: bool | None = Field(None, description="This wire closes a cycle: it never blocks; null: found by itself")
-    bound: int = Field(1024, ge=1, le=1_000_000, description="Messages that may wait on a wire that closes a cycle")
-    when_failed: Literal["block", "drop"] = Field("block", description="What happens while the consumer has failed")
-    disabled: bool = Field(False, description="The wire is there and carries nothing")
-    durable: Durable | None = Field(None, description="The stream of a durable wire")
+    delivery: Literal["reliable", "latest", "durable"] = Field(default="reliable", description="What it promises")
+    window: int = Field(default=1024, ge=1, le=1_000_000, description="Messages that may be un-acked")
+    window_bytes: int = Field(default=4_194_304, ge=1024, le=4_294_967_296, description="Bytes that may be un-acked")
+    keep: int = Field(default=1, ge=1, le=100_000, description="How many of the newest a `latest` wire keeps")
+    feedback: bool | None = Field(
+        default=None, description="This wire closes a cycle: it never blocks; null: found by itself"
+    )
+    bound: int = Field(
+        default=1024, ge=1, le=1_000_000, description="Messages that may wait on a wire that closes a cycle"
+    )
+    when_failed: Literal["block", "drop"] = Field(
+        default="block", description="What happens while the consumer has failed"
+    )
+    disabled: bool = Field(default=False, description="The wire is there and carries nothing")
+    durable: Durable | None = Field(default=None, description="The stream of a durable wire")
 
 
 class NodeDef(Strict):
@@ -141,23 +155,21 @@ class NodeDef(Strict):
 
     id: Id = Field(description="Name of the node, unique in its flow or subflow")
     type: TypeName = Field(description="Its type, such as core/switch, or subflow:<name>")
-    name: str = Field("", max_length=200, description="What the editor calls it")
+    name: str = Field(default="", max_length=200, description="What the editor calls it")
     config: dict[str, Any] = Field(default_factory=dict, description="The fields that its type asks for")
     settings: NodeSettings = Field(default_factory=NodeSettings)
-    disabled: bool = Field(False, description="The node is there and does not run")
-    group: Id | None = Field(None, description="The group it stands in")
-    ui: dict[str, Any] = Field(
-        default_factory=dict, description="Where it stands on the canvas; changes restart nothing"
-    )
-    note: str = Field("", description="Remarks for people")
+    disabled: bool = Field(default=False, description="The node is there and does not run")
+    group: Id | None = Field(default=None, description="The group it stands in")
+    ui: dict[str, Any] = Field(default_factory=dict, description="Where it stands on the canvas; restarts nothing")
+    note: str = Field(default="", description="Remarks for people")
 
 
 class GroupDef(Strict):
     """Nodes that belong together: one frame on the canvas, one scope for catch, one switch to turn them off."""
 
     id: Id = Field(description="Name of the group, which nodes give as their `group`")
-    name: str = Field("", max_length=200)
-    disabled: bool = Field(False, description="None of its nodes run")
+    name: str = Field(default="", max_length=200)
+    disabled: bool = Field(default=False, description="None of its nodes run")
     ui: dict[str, Any] = Field(default_factory=dict)
     note: str = ""
 
@@ -166,14 +178,16 @@ class ParameterDef(Strict):
     """A parameter of a subflow, used inside as `${NAME}`."""
 
     type: Literal["any", "bool", "number", "text", "list", "map"] = "any"
-    default: Any = Field(None, description="Its value when an instance gives none; without it each instance must")
+    default: Any = Field(
+        default=None, description="Its value when an instance gives none; without it each instance must"
+    )
     description: str = ""
 
 
 class SubflowDef(Strict):
     """A part of a flow that is used by name, as often as one likes; expanded at deploy."""
 
-    name: str = Field("", max_length=200)
+    name: str = Field(default="", max_length=200)
     description: str = ""
     params: dict[EnvName, ParameterDef] = Field(default_factory=dict, description="What instances may set")
     env: dict[EnvName, Any] = Field(default_factory=dict, description="Values used inside as ${NAME}")
@@ -192,7 +206,7 @@ class SubflowDef(Strict):
 class ResourceDef(Strict):
     """Named settings that nodes share, by `{"$use": "<name>"}`."""
 
-    type: TypeName | None = Field(None, description="The type whose config this is; checked where it is known")
+    type: TypeName | None = Field(default=None, description="The type whose config this is; checked where it is known")
     config: dict[str, Any] = Field(default_factory=dict)
     note: str = ""
 
@@ -200,9 +214,10 @@ class ResourceDef(Strict):
 class FlowDocument(Strict):
     """A flow: nodes joined by wires."""
 
+    schema_: str | None = Field(default=None, alias="$schema", description="Where editors find this schema")
     flowcore: Literal[1] = Field(description="Version of this format")
     id: Id = Field(description="Name of the flow, first part of its subjects on the bus")
-    name: str = Field("", max_length=200, description="What the editor writes on its tab")
+    name: str = Field(default="", max_length=200, description="What the editor writes on its tab")
     description: str = ""
     env: dict[EnvName, Any] = Field(default_factory=dict, description="Values used in configs as ${NAME}")
     nodes: list[NodeDef] = Field(default_factory=list)

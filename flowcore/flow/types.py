@@ -94,7 +94,7 @@ class NodeTypeInfo:
         return self.outputs + self._ports_from(self.outputs_from, config, "out", self.outputs)
 
     def input_ports(self, config: Mapping[str, Any]) -> tuple[PortInfo, ...]:
-        """The input ports of a node with this config: the fixed ones, then those that `inputs_from` gives (`in1` ..)."""
+        """The input ports of a node with this config: the fixed ones, then those of `inputs_from` (`in1` ..)."""
         return self.inputs + self._ports_from(self.inputs_from, config, "in", self.inputs)
 
     def _ports_from(
@@ -150,7 +150,7 @@ def _parts(name: str) -> tuple[str, list[str]]:
 
 
 def _tensor_fits(out_dims: list[str], in_dims: list[str]) -> bool:
-    """Whether a tensor of the first dtype and shape may go where the second is asked for; `...` is any further shape."""
+    """Whether a tensor of the first dtype and shape may go where the second is asked for; `...`: any more."""
     if not in_dims or not out_dims:
         return True
     if in_dims[0] not in ("?", "any") and out_dims[0] not in ("?", "any", in_dims[0]):

@@ -1,0 +1,199 @@
+"""From a document to what runs: env filled in, subflows expanded, virtual nodes turned into direct wires.
+
+The steps have a file each: `expand` lays the nodes out, `ends` finds what wires join, `joints` and `listeners` follow
+them through virtual nodes, `cycles` finds which close a cycle. Here they are put together, and the types of both ends
+of every wire compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from flowcore.flow.cycles import closing
+from flowcore.flow.ends import Edge, Ends, Port
+from flowcore.flow.expand import Expander, Level, Placed
+from flowcore.flow.joints import Net, Way, through_junctions, through_links
+from flowcore.flow.listeners import to_listeners
+from flowcore.flow.model import Durable, FlowDocument, SubflowDef
+from flowcore.flow.problems import FlowError, Report
+from flowcore.flow.resolved import NodeSpec, ResolvedFlow, WireSpec
+from flowcore.flow.types import HIDDEN_PORTS, NodeTypeInfo, fits
+
+
+def resolve(
+    document: FlowDocument,
+    types: Mapping[str, NodeTypeInfo],
+    environ: Mapping[str, str],
+    others: Iterable[FlowDocument] = (),
+    *,
+    secrets: Collection[str] | None = None,
+    report: Report | None = None,
+    broken: Mapping[str, Collection[str]] | None = None,
+) -> ResolvedFlow:
+    """Resolve a document.
+
+    Args:
+        document: the flow.
+        types: node types by name.
+        environ: the host's environment, the last place where `${NAME}` is looked up.
+        others: the other flows there are, for links across flows.
+        secrets: names of the secrets there are; None: any name will do.
+        report: takes what is wrong, and then what is left without it is returned; None: what is wrong is raised.
+        broken: ids of nodes that are left out of `document`, by pointer of their level; wires to them say nothing.
+    Raises:
+        FlowError: something is wrong, and there is no `report` to take it.
+    """
+    found = report or Report()
+    resolved = _Resolution(document, types, environ, found, secrets, broken).resolved(others)
+    if report is None and found.errors:
+        raise FlowError([one for one in found.problems(document.id) if one.severity == "error"])
+    return resolved
+
+
+class _Resolution:
+    """One document on its way to a resolved flow."""
+
+    def __init__(
+        self,
+        document: FlowDocument,
+        types: Mapping[str, NodeTypeInfo],
+        environ: Mapping[str, str],
+        report: Report,
+        secrets: Collection[str] | None = None,
+        broken: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
+        self._document, self._types, self._environ, self._report = document, types, environ, report
+        self._expander = Expander(document, types, environ, report, secrets)
+        self._ends = Ends(report, broken)
+        self.root = self._expander.expand()
+        self.edges: list[Edge] = []
+
+    def resolved(self, others: Iterable[FlowDocument]) -> ResolvedFlow:
+        linked = [
+            _Resolution(other, self._types, self._environ, Report())
+            for other in others
+            if other.id != self._document.id and (_names_other_flows(self._document) or _names_other_flows(other))
+        ]
+        everyone = [self, *linked]
+        levels = {one.root.flow: one.root for one in everyone}
+        for one in everyone:
+            one.follow_wires(levels)
+        net = Net(edge for one in everyone for edge in one.edges)
+        for one in everyone:
+            for edge in list(to_listeners(one.root, net, one._report)):
+                one.edges.append(edge)
+                net.add(edge)
+        nodes = {
+            (flow, placed.id): placed for flow, root in levels.items() for placed in root.all_nodes() if placed.runs
+        }
+        ways = self._ways(net, [edge.start for one in everyone for edge in one.edges], nodes)
+        return self._put_together(ways, nodes)
+
+    def follow_wires(self, levels: dict[str, Level]) -> None:
+        """Find all ways between ports in this document, and check the levels that nobody uses."""
+        for level in self.root.all_levels():
+            self.edges += self._ends.edges(level)
+            self.edges += through_junctions(level)
+            self.edges += through_links(level, self.root, levels, self._report)
+        for unused in self._expander.expand_unused(self.root):
+            for level in unused.all_levels():
+                for _ in self._ends.edges(level):
+                    pass
+
+    def _ways(self, net: Net, starts: list[Port], nodes: Mapping[tuple[str, str], Placed]) -> list[Way]:
+        """The direct ways that begin or end in this flow, in file order, whose two types fit."""
+        own, running, ways = self._document.id, frozenset(nodes), []
+        for start in dict.fromkeys(starts):
+            if start.side == "out" and (start.flow, start.node) in running:
+                for way in net.direct(start, running):
+                    if own in (start.flow, way.end.flow) and self._fits(way, nodes):
+                        ways.append(way)
+        return ways
+
+    def _fits(self, way: Way, nodes: Mapping[tuple[str, str], Placed]) -> bool:
+        out_type = _port_type(nodes[way.start.flow, way.start.node], way.start)
+        in_type = _port_type(nodes[way.end.flow, way.end.node], way.end)
+        if fits(out_type, in_type):
+            return True
+        start, end = f"'{way.start.node}.{way.start.name}'", f"'{way.end.node}.{way.end.name}'"
+        self._report.error(way.last.pointer, f"{start} sends {out_type} and {end} takes {in_type}: they don't fit")
+        return False
+
+    def _put_together(self, ways: list[Way], nodes: Mapping[tuple[str, str], Placed]) -> ResolvedFlow:
+        own = {id_: placed for (flow, id_), placed in nodes.items() if flow == self._document.id}
+        closes = {one.index: one for one in closing(list(own), ways)}
+        notes, wires = [], []
+        for index, way in enumerate(ways):
+            wire = self._wire(way, index in closes, nodes[way.end.flow, way.end.node])
+            wires.append(wire)
+            if index in closes:
+                cycle = f"closes the cycle {closes[index]}"
+                notes.append(f"the wire {wire.producer}.{wire.port} > {wire.consumer}.{wire.in_port} {cycle}: "
+                             f"it never blocks, past {wire.bound} un-acked the newest goes to .error")  # fmt: skip
+                if way.feedback is False:
+                    what = f'{cycle}, so it can\'t be "feedback": false; mark another wire of the cycle true'
+                    self._report.error(f"{way.last.pointer}/feedback", what)
+            elif way.feedback and not _leads_back(way, ways):
+                self._report.warning(f"{way.last.pointer}/feedback", "closes no cycle, so it need not be marked")
+        off = [placed.id for placed in self.root.all_nodes() if placed.disabled]
+        if off:
+            notes.append(f"disabled: {', '.join(off)}")
+        specs = {id_: _node(placed) for id_, placed in own.items()}
+        return ResolvedFlow(self._document.id, self._document.name, specs, tuple(wires), notes)
+
+    def _wire(self, way: Way, closes: bool, consumer: Placed) -> WireSpec:
+        wire, settings, own = way.wire, consumer.node.settings, self._document.id
+        durable = (wire.durable or Durable()).model_dump() if wire.delivery == "durable" else None
+        return WireSpec(
+            producer=way.start.node,
+            port=way.start.name,
+            consumer=way.end.node,
+            in_port=way.end.name,
+            delivery=wire.delivery,
+            window=wire.window,
+            window_bytes=wire.window_bytes,
+            keep=wire.keep,
+            feedback=closes or (way.feedback is True and wire.delivery == "reliable"),
+            bound=wire.bound,
+            when_failed=wire.when_failed,
+            share=settings.share,
+            replicas=settings.replicas,
+            durable=durable,
+            from_flow="" if way.start.flow == own else way.start.flow,
+            to_flow="" if way.end.flow == own else way.end.flow,
+        )
+
+
+def _node(placed: Placed) -> NodeSpec:
+    node = placed.node
+    return NodeSpec(placed.id, node.type, placed.config.value, node.settings.model_dump(), node.pointer, node.name)
+
+
+def _port_type(placed: Placed, port: Port) -> str:
+    types = {one.name: one.type for one in placed.ports(port.side)}
+    return types.get(port.name) or HIDDEN_PORTS.get(port.name, "any")
+
+
+def _names_other_flows(document: FlowDocument) -> bool:
+    """Whether a link of this document may lead to another flow: a name with a `/`, or one that is filled in."""
+    scopes: list[FlowDocument | SubflowDef] = [document, *document.subflows.values()]
+    links: list[Any] = [node.config.get("links", ()) for scope in scopes for node in scope.nodes]
+    names = [name for link in links for name in ([link] if isinstance(link, str) else link)]
+    return any(isinstance(name, str) and ("/" in name or "${" in name) for name in names)
+
+
+def _leads_back(way: Way, ways: list[Way]) -> bool:
+    """Whether the producer of this way can be reached from its consumer."""
+    onward: dict[str, list[str]] = {}
+    for one in ways:
+        onward.setdefault(one.start.node, []).append(one.end.node)
+    reached, waiting = set(), [way.end.node]
+    while waiting:
+        node = waiting.pop()
+        if node == way.start.node:
+            return True
+        if node not in reached:
+            reached.add(node)
+            waiting += onward.get(node, ())
+    return False
