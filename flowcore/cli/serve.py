@@ -1,0 +1,175 @@
+"""What `flowcore up` runs: the host, its control services, the watched folder, simulators and the live table."""
+
+import asyncio
+import contextlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowcore.cli import out
+from flowcore.cli.files import read_flow_file, remember_base
+from flowcore.cli.folder import FlowFolder
+from flowcore.cli.live import show
+from flowcore.cli.simulators import Simulators
+from flowcore.cli.summary import summary
+from flowcore.runtime.control import OPERATIONS, ControlError, ControlServices
+from flowcore.runtime.control.errors import explain
+from flowcore.runtime.host import Host, HostOptions
+from flowcore.runtime.results import HostLocked, Undrained
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What `up` was asked for."""
+
+    data: Path
+    flows: tuple[Path, ...] = ()
+    watch: Path | None = None
+    table: bool = False
+    simulate: tuple[str, ...] = ()
+    nats: str | None = None
+    listen: str = "127.0.0.1"
+    nats_port: int = 4222
+    mqtt_port: int = 1883
+    drain_s: float = 10.0
+    json: bool = False
+
+
+class Serve:
+    """One run of a host with what stands beside it."""
+
+    def __init__(self, options: ServeOptions) -> None:
+        self._options = options
+        self._is_live = options.table and sys.stdout.isatty() and not options.json
+        self._services: ControlServices | None = None
+        self._beside: list[asyncio.Task[None]] = []
+        self._simulators = Simulators(options.data, options.simulate, self.say)
+        self._failure: out.Failed | None = None
+        self._console: Console | None = None
+
+    async def run(self) -> None:
+        """Run until the host is told to stop.
+
+        Raises:
+            Failed: another host has the data folder, the bus does not start, or a flow file given at start has errors.
+        """
+        options = self._options
+        host = Host(
+            HostOptions(
+                folder=options.data,
+                nats_url=options.nats,
+                listen=options.listen,
+                nats_port=options.nats_port,
+                mqtt_port=options.mqtt_port,
+                drain_s=options.drain_s,
+                terminal=sys.stderr.isatty() and not self._is_live,
+            )
+        )
+        try:
+            undrained = await host.run(self._started)
+        except HostLocked as e:
+            raise out.Failed(*_cut(str(e)), pid=e.pid) from None
+        except (RuntimeError, OSError) as e:  # the bus or its storage
+            raise out.Failed(str(e), "Look at this machine: flowcore doctor") from None
+        finally:
+            await self._end_beside()
+        self._say_undrained(undrained)
+        if self._failure is not None:
+            raise self._failure
+
+    def _started(self, host: Host) -> None:
+        self._beside.append(asyncio.create_task(self._begin(host)))
+
+    async def _begin(self, host: Host) -> None:
+        try:
+            self._services = ControlServices(host)
+            await self._services.start()
+            self._say_where(host)
+            for file in self._options.flows:
+                await self._deploy(host, file)
+            await self._simulators.start()
+        except out.Failed as e:
+            self._failure = e
+            host.request_stop()
+            return
+        except Exception as e:
+            self._failure = out.Failed(f"{type(e).__name__}: {e}", "This is a fault in flowcore; please report it.")
+            host.request_stop()
+            raise
+        if self._options.watch is not None:
+            folder = FlowFolder(host, self._options.watch, self.say)
+            self._beside.append(asyncio.create_task(folder.run()))
+        if self._options.table and not self._options.json:
+            self._beside.append(asyncio.create_task(self._show_table(host)))
+
+    async def _deploy(self, host: Host, file: Path) -> None:
+        """Deploy a file given at start: errors end it, unless a folder is watched, where they can be repaired."""
+        request = {"documents": [{"document": read_flow_file(file), "file": str(file)}]}
+        try:
+            done = await OPERATIONS["deploy"](host, request)
+        except Exception as e:
+            error = explain(e)
+            if self._options.watch is None:
+                raise out.Failed(str(error), error.do, code=error.code, **error.details) from None
+            self.say("\n".join([*error.details.get("problems", ()), f"{error}. {error.do}"]), error=error)
+            return
+        for each in done["flows"]:
+            remember_base(self._options.data, file, each["flow"], each["revision"])
+            self.say(summary(each), deployed=each)
+
+    async def _show_table(self, host: Host) -> None:
+        async def look() -> dict[str, Any]:
+            return await OPERATIONS["status"](host, {})
+
+        await show(look, on_console=self._take_console)
+
+    def _take_console(self, console: "Console | None") -> None:
+        self._console = console
+
+    def say(self, text: str, error: ControlError | None = None, **event: Any) -> None:
+        """Tell the user: above the live table, as a line, or as JSON."""
+        if self._options.json:
+            out.line(error.asdict() if error is not None else event or {"text": text})
+        elif self._console is not None:
+            self._console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr if error is not None else sys.stdout, flush=True)
+
+    def _say_where(self, host: Host) -> None:
+        from flowcore.runtime.control.nodes import host_now
+
+        now = host_now(host)
+        mqtt = f", MQTT on port {now.mqtt_port}" if now.mqtt_port else ""
+        lines = [
+            f"flowcore {now.version} is up: NATS at {now.url}{mqtt}",
+            f"data folder {now.folder}, log {now.log}",
+            f"stop with Ctrl-C or: flowcore down --data {self._options.data}",
+            *host.type_problems,
+        ]
+        self.say("\n".join(lines), up=now.model_dump(), problems=list(host.type_problems))
+
+    def _say_undrained(self, undrained: list[Undrained]) -> None:
+        for wire in undrained:
+            self.say(
+                f"not drained: {wire.flow} {wire.wire}: {wire.unacked} un-acked, handed over to the next start",
+                undrained={"flow": wire.flow, "wire": wire.wire, "unacked": wire.unacked},
+            )
+
+    async def _end_beside(self) -> None:
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
+        await self._simulators.stop()
+        if self._services is not None:
+            with contextlib.suppress(OSError, TimeoutError):
+                await self._services.stop()
+
+
+def _cut(text: str) -> tuple[str, str]:
+    """What is wrong, and what to do: the host writes them as one sentence with a semicolon."""
+    what, _, do = text.partition("; ")
+    return what, do[:1].upper() + do[1:]

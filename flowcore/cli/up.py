@@ -1,0 +1,90 @@
+"""`flowcore up`: run the bus and the runtime here, until Ctrl-C, SIGTERM or `flowcore down`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flowcore.cli.options import DATA, Data, Json
+
+
+def up(
+    flows: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="Flow files to deploy at start.")
+    ] = None,
+    watch: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Deploy the flow files in it, again at each save, and write deploys back."),
+    ] = None,
+    table: Annotated[bool, typer.Option("--table", help="Show a live table of what runs.")] = False,
+    simulate: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Run a device simulator beside it, for example machines.")
+    ] = None,
+    nats: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Use this nats-server (nats://user:password@host:port), start none."),
+    ] = None,
+    listen: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", help="Address of the listeners; beyond this machine only with access users."),
+    ] = "127.0.0.1",
+    nats_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="NATS port; the next free one when taken, 0: any.")
+    ] = 4222,
+    mqtt_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="MQTT port; the next free one when taken, 0: any.")
+    ] = 1883,
+    drain: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long wires may drain at the end.")] = 10.0,
+    data: Data = DATA,
+    json: Json = False,
+) -> None:
+    """Start the bus and the runtime, and run until Ctrl-C, SIGTERM or `flowcore down`."""
+    import asyncio
+
+    import uvloop
+
+    from flowcore.cli import out
+    from flowcore.cli.serve import Serve, ServeOptions
+
+    _check_listen(listen, nats, data)
+    for file in flows or []:
+        if not file.is_file():
+            raise out.Failed(f"{file}: no such file", "Give the path of a flow file, for example flows/factory.json")
+    if watch is not None and not watch.is_dir():
+        raise out.Failed(f"{watch}: no such folder", f"Make it: mkdir {watch}")
+    options = ServeOptions(
+        data=data,
+        flows=tuple(flows or ()),
+        watch=watch,
+        table=table,
+        simulate=tuple(simulate or ()),
+        nats=nats,
+        listen=listen,
+        nats_port=nats_port,
+        mqtt_port=mqtt_port,
+        drain_s=drain,
+        json=json,
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(Serve(options).run())
+
+
+def _check_listen(listen: str, nats: str | None, data: Path) -> None:
+    """Refuse to be reachable from elsewhere while there is nobody who may come in."""
+    import ipaddress
+
+    from flowcore.cli import out
+
+    try:
+        is_local = ipaddress.ip_address(listen).is_loopback
+    except ValueError:
+        is_local = listen == "localhost"
+    if is_local:
+        return
+    if nats is not None:
+        raise out.Misused("--listen is for the embedded server and does not go with --nats", "Leave one of them out.")
+    from flowcore.bus.access import AccessStore
+
+    if not data.exists() or not AccessStore(data).list():
+        do = f"Add one: flowcore access add scada --subscribe 'flow.>' --data {data}"
+        raise out.Failed(f"--listen {listen} would open the bus to other machines, and no access user exists", do)
