@@ -75,6 +75,7 @@ class Connection:
             self._options |= {"user": user, "password": password}
         self._on_up, self._on_down, self._on_refused = on_up, on_down, on_refused
         self._subscriptions: dict[str, Callback] = {}
+        self._queues: dict[str, str] = {}
         self._sids: dict[str, Subscription] = {}
         self._closing = False
         self._wait_s = _FIRST_WAIT_S
@@ -126,9 +127,13 @@ class Connection:
         self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
         return wait_s
 
-    async def subscribe(self, subject: str, callback: Callback) -> None:
-        """Call `callback` for each message on `subject`, at once and after every reconnect."""
+    async def subscribe(self, subject: str, callback: Callback, queue: str = "") -> None:
+        """Call `callback` for each message on `subject`, at once and after every reconnect.
+
+        Of all subscribers that name the same `queue` one gets each message.
+        """
         self._subscriptions[subject] = callback
+        self._queues[subject] = queue
         if self.client.is_connected:
             await self._subscribe(subject, callback)
 
@@ -138,7 +143,7 @@ class Connection:
             return
         # Register before SUB goes out: the first message may come before subscribe() returns.
         self.client.direct[self.client._sid + 1] = callback
-        self._sids[subject] = await self.client.subscribe(subject)
+        self._sids[subject] = await self.client.subscribe(subject, queue=self._queues.get(subject, ""))
 
     async def unsubscribe(self, subject: str) -> None:
         """Stop calling back for `subject`; nothing happens when it was not subscribed."""

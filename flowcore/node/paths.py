@@ -22,7 +22,9 @@ WRITABLE = ("payload", "topic", "meta")
 READABLE = (*WRITABLE, "id", "port", "trace", "parent", "ts_ns", "origin_ns", "deadline_ns")
 
 _FIRST = re.compile(r"[^.\[\]\"']+")
-_NEXT = re.compile(r"""\.([^.\[\]"']+) | \[\s*(-?\d+)\s*\] | \["((?:[^"\\]|\\.)*)"\] | \['((?:[^'\\]|\\.)*)'\]""", re.VERBOSE)
+_NEXT = re.compile(
+    r"""\.([^.\[\]"']+) | \[\s*(-?\d+)\s*\] | \["((?:[^"\\]|\\.)*)"\] | \['((?:[^'\\]|\\.)*)'\]""", re.VERBOSE
+)
 _LONGEST_LIST = 100_000
 
 
@@ -49,7 +51,7 @@ def parse_path(text: str) -> tuple[Part, ...]:
     while at < len(text):
         found = _NEXT.match(text, at)
         if found is None or (at == 0 and found.group(1)):
-            raise BadPath(f"path {text!r} is wrong at character {at + 1}: expected .name, [0] or [\"name\"]")
+            raise BadPath(f'path {text!r} is wrong at character {at + 1}: expected .name, [0] or ["name"]')
         name, index, double, single = found.groups()
         if index is not None:
             parts.append(int(index))
@@ -231,5 +233,13 @@ def _shown(part: Part) -> str:
 def _kind(value: Any) -> str:
     if value is None:
         return "nothing"
-    names = {bool: "a bool", int: "a number", float: "a number", str: "a text", bytes: "bytes", list: "a list", dict: "a map"}
+    names = {
+        bool: "a bool",
+        int: "a number",
+        float: "a number",
+        str: "a text",
+        bytes: "bytes",
+        list: "a list",
+        dict: "a map",
+    }
     return names.get(type(value), type(value).__name__)

@@ -1,0 +1,35 @@
+"""The nodes that every flow may use: inject, debug, function, switch, change, windows, joins, files, NATS."""
+
+from flowcore.node import Node, hookimpl
+
+
+@hookimpl
+def flowcore_node_types() -> list[type[Node]]:
+    """The core node types."""
+    from flowcore_nodes.core.aggregate import Aggregate
+    from flowcore_nodes.core.catch import Catch
+    from flowcore_nodes.core.change import Change
+    from flowcore_nodes.core.comment import Comment
+    from flowcore_nodes.core.complete import Complete
+    from flowcore_nodes.core.deadband import Deadband
+    from flowcore_nodes.core.debug import Debug
+    from flowcore_nodes.core.file_in import FileIn
+    from flowcore_nodes.core.file_out import FileOut
+    from flowcore_nodes.core.function import Function
+    from flowcore_nodes.core.inject import Inject
+    from flowcore_nodes.core.join import Join
+    from flowcore_nodes.core.json import Json
+    from flowcore_nodes.core.junction import Junction
+    from flowcore_nodes.core.link_in import LinkIn
+    from flowcore_nodes.core.link_out import LinkOut
+    from flowcore_nodes.core.nats_in import NatsIn
+    from flowcore_nodes.core.nats_out import NatsOut
+    from flowcore_nodes.core.status import Status
+    from flowcore_nodes.core.switch import Switch
+    from flowcore_nodes.core.threshold import Threshold
+
+    return [
+        Inject, Debug, Function, Switch, Change, Deadband, Aggregate, Threshold, Join, Json,
+        FileIn, FileOut, NatsIn, NatsOut,
+        Catch, Status, Complete, LinkIn, LinkOut, Junction, Comment,
+    ]  # fmt: skip
