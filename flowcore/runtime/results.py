@@ -71,7 +71,8 @@ class DeployResult:
     """What a deploy changed.
 
     A node id is in exactly one of the lists. `failed` holds what did not come up: node id -> why; a replaced node in
-    `failed` still runs its old process. `problems` is not empty when the stored document itself could not be applied.
+    `failed` still runs its old process. `problems` is not empty when the stored document could not be applied, or only
+    in part; `retry`: the host tries again by itself (the bus or its storage was away).
     """
 
     flow: str
@@ -88,6 +89,7 @@ class DeployResult:
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     took_s: float = 0.0
+    retry: bool = False
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class ProcessPlan:
     """What one process of a node shall be. `process` is `<node>`, or `<node>#<k>` for replica k.
 
     `wires_in` and `wires_out` are maps as `WireSpec.asdict` gives them; `mode`: run, paused or bypassed. `code` stands
-    for the source of the node type: a plan that differs only in it is a replace.
+    for the source of the node type.
     """
 
     flow: str
@@ -48,6 +48,7 @@ class ProcessPlan:
     streams: dict[str, dict[str, str]] = field(default_factory=dict)
     mode: str = "run"
     is_source: bool = False
+    live_config: bool = False
     context: bool = False
     script: bool = False
     code: str = ""

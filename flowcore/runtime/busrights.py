@@ -1,0 +1,145 @@
+"""The users of the bus as the host keeps them: its own, the outsiders', and one for each node process.
+
+Rights are granted before the processes need them and revoked after they have let go; the embedded server takes a new list
+without a reconnect. With `--nats` the server's users are not ours: everything uses the host's own.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+from flowcore.bus.access import AccessStore
+from flowcore.bus.permissions import BusUser, full_user, inbox_prefix, node_user
+from flowcore.bus.server import BusError, EmbeddedServer
+from flowcore.runtime.logs import event
+from flowcore.runtime.supervise import ProcessPlan
+
+Key = tuple[str, str]  # flow, process
+
+
+class BusRights:
+    """Grants and revokes.
+
+    Attributes:
+        host, command: users with all rights, for the host itself and for `run.json`.
+    """
+
+    def __init__(self, access: AccessStore) -> None:
+        self.host, self.command = full_user("flowcore-host"), full_user("flowcore-command")
+        self._access = access
+        self._server: EmbeddedServer | None = None
+        self._nodes: dict[Key, BusUser] = {}
+        self._needed: dict[Key, BusUser] = {}  # what the newest plans ask for; `_nodes` may allow more for a while
+        self._turn = asyncio.Lock()
+        self._revokes: dict[str, asyncio.TimerHandle] = {}
+        self._revoking: set[asyncio.Task[None]] = set()
+
+    def everyone(self) -> list[BusUser]:
+        """All users as they should be now."""
+        return [self.host, self.command, *self._access.users(), *self._nodes.values()]
+
+    def use(self, server: EmbeddedServer) -> None:
+        """Tell this server from now on; it was started with `everyone()`."""
+        self._server = server
+
+    def user(self, flow: str, process: str) -> BusUser:
+        """The user of a process that was granted its rights.
+
+        Raises:
+            KeyError: it was not.
+        """
+        return self._nodes[flow, process]
+
+    async def grant(self, flow: str, plans: Mapping[str, ProcessPlan]) -> None:
+        """Give each process what its plan needs, and let it keep what it has.
+
+        Raises:
+            BusError, ValueError: the server refused the list; the one before is in force.
+        """
+        if self._server is None:
+            return
+        async with self._turn:
+            before = dict(self._nodes)
+            for process, plan in plans.items():
+                there = self._nodes.get((flow, process))
+                needed = self._needed[flow, process] = _user_for(plan, there.password if there else None)
+                self._nodes[flow, process] = _both(there, needed) if there else needed
+            if self._nodes != before:
+                try:
+                    await self._server.set_users(self.everyone())
+                except BaseException:
+                    self._nodes = before
+                    raise
+
+    def revoke_later(self, flow: str, plans: Mapping[str, ProcessPlan], after_s: float) -> None:
+        """After `after_s` seconds, allow a flow's processes only what these plans need."""
+        if self._server is None:
+            return
+        if flow in self._revokes:
+            self._revokes[flow].cancel()
+        loop = asyncio.get_running_loop()
+
+        def begin() -> None:
+            task = loop.create_task(self._revoke(flow, set(plans)))
+            self._revoking.add(task)
+            task.add_done_callback(self._revoking.discard)
+
+        self._revokes[flow] = loop.call_later(after_s, begin)
+
+    async def _revoke(self, flow: str, processes: set[str]) -> None:
+        async with self._turn:
+            before = dict(self._nodes)
+            for key in [key for key in self._nodes if key[0] == flow]:
+                if key[1] in processes:
+                    self._nodes[key] = self._needed[key]
+                else:
+                    del self._nodes[key]
+                    self._needed.pop(key, None)
+            if self._nodes == before or self._server is None:
+                return
+            try:
+                await self._server.set_users(self.everyone())
+            except (BusError, OSError, TimeoutError) as e:  # they keep rights that they do not use
+                self._nodes = before
+                event("rights on the bus were not taken back", logging.WARNING, flow=flow, detail=str(e))
+
+    async def apply_access(self) -> None:
+        """The outsiders changed: tell the server."""
+        async with self._turn:
+            if self._server is not None:
+                await self._server.set_users(self.everyone())
+
+    def close(self) -> None:
+        """Change nothing more."""
+        for handle in self._revokes.values():
+            handle.cancel()
+        for task in self._revoking:
+            task.cancel()
+        self._server = None
+
+
+def _user_for(plan: ProcessPlan, password: str | None) -> BusUser:
+    return node_user(
+        plan.flow,
+        plan.process,
+        wires_in=plan.wires_in,
+        wires_out=plan.wires_out,
+        streams=plan.streams,
+        context=plan.context,
+        publish=plan.bus_publish,
+        subscribe=plan.bus_subscribe,
+        password=password,
+    )
+
+
+def _both(one: BusUser, other: BusUser) -> BusUser:
+    """A user that may do what either may; in the order of the second, so that nothing changes when nothing did."""
+    publish = tuple(dict.fromkeys((*other.publish, *one.publish)))
+    subscribe = tuple(dict.fromkeys((*other.subscribe, *one.subscribe)))
+    return replace(other, publish=publish, subscribe=subscribe)
+
+
+def shared_bus(url: str, user: str | None, password: str | None, flow: str, process: str) -> dict[str, str | None]:
+    """How a node connects to a server that was there before us."""
+    return {"url": url, "user": user, "password": password, "inbox": inbox_prefix(flow, process)}

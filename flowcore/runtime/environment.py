@@ -1,0 +1,18 @@
+"""The environment of node processes: what programs need to work, and nothing that could be a secret.
+
+The host's own environment may hold passwords that flows use by `{"$env": ..}`; the host fills those into a node's config,
+so no other node sees them.
+"""
+
+from collections.abc import Mapping
+
+NAMES = frozenset(
+    "PATH HOME USER LOGNAME SHELL LANG LANGUAGE TZ TMPDIR TEMP TMP TERM DISPLAY WAYLAND_DISPLAY XAUTHORITY HOSTNAME "
+    "VIRTUAL_ENV CONDA_PREFIX LD_LIBRARY_PATH SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE NO_PROXY no_proxy".split()
+)
+PREFIXES = ("LC_", "PYTHON", "XDG_", "CUDA_", "NVIDIA_", "OMP_", "OPENBLAS_", "MKL_", "OPENCV_", "GST_", "QT_", "ROCR_")
+
+
+def for_nodes(environ: Mapping[str, str]) -> dict[str, str]:
+    """What of `environ` node processes get."""
+    return {name: value for name, value in environ.items() if name in NAMES or name.startswith(PREFIXES)}

@@ -1,0 +1,230 @@
+"""The processes of one flow, and the steps from what runs to what should: the smallest, in the order that loses nothing.
+
+The order (`docs/wires.md`, joining and leaving): rights, streams, new processes, new wires, replaced processes, those that
+left (upstream first), and only when the wires that were closed have drained the rights that nobody needs any more.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from flowcore.flow.resolved import ResolvedFlow
+from flowcore.runtime.plans import KEPT, RECONFIGURED, RESTARTED, REWIRED, Planned, step, upstream_first, wire_changes
+from flowcore.runtime.process import StartFailed
+from flowcore.runtime.results import DeployResult
+from flowcore.runtime.supervise import ProcessPlan, Supervised, Surroundings
+
+STARTED, STOPPED = "started", "stopped"
+_STRONGEST = (RESTARTED, RECONFIGURED, REWIRED, KEPT)
+
+
+class Ground(Surroundings, Protocol):
+    """What a flow needs of its host, beside what its processes need."""
+
+    starts: asyncio.Semaphore
+
+    async def grant(self, flow: str, plans: Mapping[str, ProcessPlan]) -> None:
+        """Give the processes of a flow their rights on the bus, beside those they have."""
+
+    def revoke_later(self, flow: str, plans: Mapping[str, ProcessPlan], after_s: float) -> None:
+        """Take away what these plans do not need, when closed wires have drained."""
+
+    def take_handover(self, flow: str, process: str) -> bytes | None:
+        """What the last process handed over when the host stopped, or the node left."""
+
+
+@dataclass
+class Steps:
+    """What is to be done, process by process."""
+
+    start: dict[str, ProcessPlan] = field(default_factory=dict)
+    restart: dict[str, ProcessPlan] = field(default_factory=dict)
+    reconfigure: dict[str, ProcessPlan] = field(default_factory=dict)
+    rewire: dict[str, ProcessPlan] = field(default_factory=dict)
+    keep: dict[str, ProcessPlan] = field(default_factory=dict)
+    stop: list[str] = field(default_factory=list)
+
+
+class FlowRun:
+    """What runs of one flow. `apply` is called by one task at a time."""
+
+    def __init__(self, flow: str, ground: Ground) -> None:
+        self.flow = flow
+        self.resolved: ResolvedFlow | None = None
+        self.revision = 0
+        self.processes: dict[str, Supervised] = {}
+        self.impossible: dict[str, str] = {}
+        self._ground = ground
+
+    def of_node(self, node: str) -> list[Supervised]:
+        """The processes of a node: one, or its replicas."""
+        return [one for one in self.processes.values() if one.plan.node == node]
+
+    async def apply(self, target: ResolvedFlow | None, planned: Planned, revision: int) -> DeployResult:
+        """Make what runs what `planned` says; returns what was done. Failures of nodes are in the result."""
+        begun = time.perf_counter()
+        for node in planned.impossible:  # its package is gone: what runs of it goes on
+            planned.processes.update({one.plan.process: one.plan for one in self.of_node(node)})
+        steps = self._compare(planned.processes, retry_failed=revision != self.revision)
+        added, closed = wire_changes(self.resolved, target)
+        failed = dict(planned.impossible)
+        await self._ground.grant(self.flow, planned.processes)
+
+        failed |= await self._prepare(steps)
+        await _all(self._go(name, plan) for name, plan in steps.start.items() if plan.node not in failed)
+        for name, plan in {**steps.keep, **steps.rewire, **steps.reconfigure}.items():
+            self.processes[name].set_mode(plan.mode)
+        await _all(
+            self.processes[name].rewire(plan.wires_in, plan.wires_out, plan.streams)
+            for name, plan in {**steps.rewire, **steps.reconfigure}.items()
+            if any(getattr(plan, ends) != getattr(self.processes[name].plan, ends) for ends in ("wires_in", "wires_out", "streams"))
+        )
+        failed |= await self._reconfigure(steps)
+        failed |= await self._switch(steps, failed)
+        await self._stop(steps.stop)
+
+        nodes = self._sort_nodes(steps, planned)
+        self.resolved, self.revision, self.impossible = target, revision, planned.impossible
+        self.processes = {name: self.processes[name] for name in planned.processes if name in self.processes}
+        drain_s = max((float(one.plan.settings.get("drain_timeout_s", 5)) for one in self.processes.values()), default=0)
+        self._ground.revoke_later(self.flow, planned.processes, drain_s + 1)
+        return DeployResult(
+            flow=self.flow,
+            revision=revision,
+            **{kind: tuple(names) for kind, names in nodes.items()},
+            wires_added=added,
+            wires_closed=closed,
+            failed=failed,
+            notes=tuple(target.notes) if target else (),
+            took_s=time.perf_counter() - begun,
+        )
+
+    async def stop(self, drain_s: float | None = None, quick: bool = False) -> dict[str, Any]:
+        """Stop every process, upstream first; returns process -> Bye."""
+        return await self._stop(list(self.processes), drain_s, quick)
+
+    def _compare(self, plans: Mapping[str, ProcessPlan], retry_failed: bool) -> Steps:
+        steps = Steps(stop=[name for name in self.processes if name not in plans])
+        for name, plan in plans.items():
+            there = self.processes.get(name)
+            if there is None:
+                steps.start[name] = plan
+                continue
+            change = step(there.plan, plan)
+            if there.state == "stopped" or (there.state == "failed" and (retry_failed or change == RESTARTED)):
+                change = RESTARTED
+            kinds = {RESTARTED: steps.restart, RECONFIGURED: steps.reconfigure, REWIRED: steps.rewire, KEPT: steps.keep}
+            kinds[change][name] = plan
+        return steps
+
+    async def _prepare(self, steps: Steps) -> dict[str, str]:
+        """Bring new and replacing processes up to ready; node -> why not, for those that failed."""
+        failed: dict[str, str] = {}
+
+        async def prepare(name: str, plan: ProcessPlan, is_new: bool) -> None:
+            there = self.processes.get(name)
+            if there is None:
+                there = self.processes[name] = Supervised(plan, self._ground)
+                there.handover = self._ground.take_handover(self.flow, name)
+            try:
+                async with self._ground.starts:
+                    await there.prepare(plan)
+            except StartFailed as e:
+                failed[plan.node] = e.error
+                await self._keep_going(there, plan, e, is_new)
+
+        await _all(
+            [
+                *(prepare(name, plan, True) for name, plan in steps.start.items()),
+                *(prepare(name, plan, False) for name, plan in steps.restart.items()),
+            ]
+        )
+        return failed
+
+    async def _keep_going(self, there: Supervised, plan: ProcessPlan, error: StartFailed, is_new: bool) -> None:
+        """A process did not get ready: a new one is tried again or has failed, an old one goes on with the new wires."""
+        if is_new or there.state in ("stopped", "failed"):
+            await there.start_later(error, plan)
+            return
+        self._ground.changed(
+            there, "replace failed", f"{error.error}; the process that ran goes on", traceback=error.traceback
+        )
+        await there.rewire(plan.wires_in, plan.wires_out, plan.streams)
+
+    async def _go(self, name: str, plan: ProcessPlan) -> str | None:
+        there = self.processes[name]
+        try:
+            await there.switch()
+        except StartFailed as e:
+            if there.pid is None:
+                await there.start_later(e, plan)
+            return e.error
+        return None
+
+    async def _switch(self, steps: Steps, failed: Mapping[str, str]) -> dict[str, str]:
+        """Let replaced processes finish and their successors go; replicas of a node that failed keep the old ones."""
+        errors: dict[str, str] = {}
+
+        async def switch(name: str, plan: ProcessPlan) -> None:
+            if plan.node in failed:
+                await self.processes[name].discard()
+                return
+            error = await self._go(name, plan)
+            if error is not None:
+                errors[plan.node] = error
+
+        await _all(switch(name, plan) for name, plan in steps.restart.items())
+        return errors
+
+    async def _reconfigure(self, steps: Steps) -> dict[str, str]:
+        """Change configs in place; a process that refuses is replaced."""
+        refused: dict[str, ProcessPlan] = {}
+
+        async def reconfigure(name: str, plan: ProcessPlan) -> None:
+            if await self.processes[name].reconfigure(plan) is not None:
+                refused[name] = plan
+
+        await _all(reconfigure(name, plan) for name, plan in steps.reconfigure.items())
+        for name in refused:
+            steps.restart[name] = steps.reconfigure.pop(name)
+        return await self._prepare(Steps(restart=refused)) if refused else {}
+
+    async def _stop(self, names: list[str], drain_s: float | None = None, quick: bool = False) -> dict[str, Any]:
+        byes: dict[str, Any] = {}
+
+        async def stop(name: str) -> None:
+            byes[name] = await self.processes[name].stop(drain_s, quick)
+
+        for layer in upstream_first({name: self.processes[name].plan for name in names}):
+            await _all(stop(name) for name in layer)
+        for name in names:
+            self.processes.pop(name, None)
+        return byes
+
+    def _sort_nodes(self, steps: Steps, planned: Planned) -> dict[str, list[str]]:
+        """Each node in the list that says what happened to it; of replicas the strongest counts."""
+        old = {one.plan.node for one in self.processes.values()} | set(self.resolved.nodes if self.resolved else ())
+        new = {plan.node for plan in planned.processes.values()}
+        by_kind = {RESTARTED: steps.restart, RECONFIGURED: steps.reconfigure, REWIRED: steps.rewire, KEPT: steps.keep}
+        kinds: dict[str, list[str]] = {kind: [] for kind in (*_STRONGEST, STARTED, STOPPED)}
+        had = {plan.node for plans in by_kind.values() for plan in plans.values()}
+        for node in dict.fromkeys(plan.node for plan in planned.processes.values()):
+            if node not in had:
+                was_scaled = self.resolved is not None and node in self.resolved.nodes and node not in self.impossible
+                kinds[RESTARTED if was_scaled else STARTED].append(node)
+                continue
+            of = {kind for kind, plans in by_kind.items() if any(plan.node == node for plan in plans.values())}
+            kinds[next(kind for kind in _STRONGEST if kind in of)].append(node)
+        kinds[STOPPED] = [node for node in dict.fromkeys(self.resolved.nodes if self.resolved else ()) if node in old - new]
+        kinds[STOPPED] = [node for node in kinds[STOPPED] if node not in self.impossible]
+        return kinds
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, Any]]) -> None:
+    """Wait for all; the first exception, if any, is raised when all are done."""
+    done = await asyncio.gather(*work, return_exceptions=True)
+    for result in done:
+        if isinstance(result, BaseException):
+            raise result

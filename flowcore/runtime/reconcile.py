@@ -1,0 +1,219 @@
+"""The reconciler: for each flow one task that makes what runs what the store says, again whenever that changes.
+
+A flow's changes are applied one after the other; of several that wait, only the newest. So a deploy during a deploy waits,
+and one overtaken by the next gets the result of that. Flows do not wait for each other.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from flowcore.bus.storage import StorageError
+from flowcore.flow.model import FlowDocument
+from flowcore.flow.problems import Report
+from flowcore.flow.resolve import resolve
+from flowcore.flow.resolved import ResolvedFlow
+from flowcore.flow.types import NodeTypeInfo
+from flowcore.runtime.flowrun import FlowRun, Ground
+from flowcore.runtime.flowstore import FlowStore, StoredFlow
+from flowcore.runtime.logs import event
+from flowcore.runtime.plans import Desired, Planned, durable_wires, plan_flow
+from flowcore.runtime.results import DeployResult
+
+_AGAIN_S, _LONGEST_AGAIN_S = 1.0, 30.0
+
+
+class HostGround(Ground, Protocol):
+    """What the reconciler needs of its host, beside what flows need."""
+
+    @property
+    def types(self) -> Mapping[str, NodeTypeInfo]:
+        """The installed node types."""
+
+    @property
+    def code(self) -> Mapping[str, str]:
+        """Node type -> what stands for its source."""
+
+    async def ensure_streams(self, flow: str, resolved: ResolvedFlow) -> dict[str, dict[str, str]]:
+        """Make the streams of durable wires. Raises StorageError, TimeoutError."""
+
+    async def remove_streams(self, flow: str, keep: Iterable[str]) -> None:
+        """Remove the streams of a flow's durable wires, except those of the wires in `keep`."""
+
+
+class Reconciler:
+    """Keeps every flow as the store wants it. `runs` holds what runs, by flow id."""
+
+    def __init__(self, store: FlowStore, ground: HostGround) -> None:
+        self.runs: dict[str, FlowRun] = {}
+        self.results: dict[str, DeployResult] = {}  # the newest of each flow
+        self._store, self._ground = store, ground
+        self._asked: dict[str, int] = {}  # how often a flow was marked
+        self._done: dict[str, int] = {}  # the mark up to which it was applied
+        self._marked: dict[str, asyncio.Event] = {}
+        self._applied = asyncio.Event()
+        self._workers: dict[str, asyncio.Task[None]] = {}
+        self._closed = False
+
+    def mark(self, flow: str) -> int:
+        """Something about a flow changed: look at it soon. Returns the mark to wait for."""
+        self._asked[flow] = self._asked.get(flow, 0) + 1
+        if not self._closed:
+            self._marked.setdefault(flow, asyncio.Event()).set()
+            if flow not in self._workers:
+                work = self._work(flow)
+                self._workers[flow] = asyncio.get_running_loop().create_task(work, name=f"reconcile {flow}")
+        return self._asked[flow]
+
+    def changed(self, flow: str) -> None:
+        """The store has something new for a flow; flows linked with it may get other wires."""
+        self.mark(flow)
+        stored = self._store.documents.get(flow)
+        for other, known in self._store.documents.items():
+            if other != flow and (_links_outside(known.document) or (stored and _links_outside(stored.document))):
+                self.mark(other)
+
+    def types_changed(self, types: set[str]) -> None:
+        """Node types changed: flows that use one of them are looked at."""
+        for flow, stored in self._store.documents.items():
+            if stored.document and _types_of(stored.document) & types:
+                self.mark(flow)
+
+    async def settled(self, flow: str, mark: int) -> DeployResult:
+        """Wait until everything up to `mark` is applied; the result of the last change.
+
+        Raises:
+            asyncio.CancelledError, TimeoutError: only of the caller's own making.
+        """
+        while self._done.get(flow, 0) < mark:
+            if self._closed:
+                raise TimeoutError("the host is stopping")
+            self._applied.clear()
+            await self._applied.wait()
+        return self.results[flow]
+
+    async def applied(self, flow: str, revision: int) -> DeployResult:
+        """Wait until `revision`, or a later one, is applied; the result of that one."""
+        while True:
+            result = self.results.get(flow)
+            if result is not None and result.revision >= revision:
+                return result
+            await self.settled(flow, self._done.get(flow, 0) + 1)
+
+    async def close(self) -> None:
+        """Apply nothing more; what runs is left running."""
+        self._closed = True
+        for worker in self._workers.values():
+            worker.cancel()
+        await asyncio.gather(*self._workers.values(), return_exceptions=True)
+        self._applied.set()
+
+    async def _work(self, flow: str) -> None:
+        again_s = _AGAIN_S
+        while True:
+            with contextlib.suppress(TimeoutError):
+                # A flow that could not be applied (the bus was away) is tried again by itself.
+                waiting = self.results.get(flow)
+                async with asyncio.timeout(again_s if waiting is not None and waiting.retry else None):
+                    await self._marked[flow].wait()
+            self._marked[flow].clear()
+            mark = self._asked[flow]
+            result = await self._apply(flow)
+            again_s = min(again_s * 2, _LONGEST_AGAIN_S) if result.retry else _AGAIN_S
+            self.results[flow], self._done[flow] = result, mark
+            self._applied.set()
+
+    async def _apply(self, flow: str) -> DeployResult:
+        stored = self._store.documents.get(flow, StoredFlow(flow, 0, None))
+        desired = self._store.desired.get(flow, Desired())
+        run = self.runs.setdefault(flow, FlowRun(flow, self._ground))
+        try:
+            result = await self._apply_to(run, stored, desired)
+        except asyncio.CancelledError:
+            raise
+        except (StorageError, TimeoutError, OSError) as e:
+            result = DeployResult(flow, stored.revision, problems=(f"{flow}: {e}",), retry=True)
+        except Exception as e:
+            event("a flow could not be applied", logging.ERROR, flow=flow, detail=f"{type(e).__name__}: {e}")
+            logging.getLogger("flowcore.host").exception("reconcile %s", flow)
+            result = DeployResult(flow, stored.revision, problems=(f"{flow}: {type(e).__name__}: {e}",))
+        if not run.processes and stored.document is None:
+            self.runs.pop(flow, None)
+        _say(result)
+        return result
+
+    async def _apply_to(self, run: FlowRun, stored: StoredFlow, desired: Desired) -> DeployResult:
+        target, problems = self._resolve(stored)
+        if problems and run.resolved is not None and (target is None or run.revision != stored.revision or run.processes):
+            return DeployResult(run.flow, stored.revision, problems=tuple(problems), notes=("what ran goes on",))
+        wanted = target if desired.running else None
+        streams = await self._ground.ensure_streams(run.flow, wanted) if wanted else {}
+        planned = Planned()
+        if wanted is not None:
+            planned = plan_flow(wanted, self._ground.types, self._ground.code, desired, streams)
+        had_streams = bool(durable_wires(run.resolved))
+        result = await run.apply(wanted, planned, stored.revision)
+        if had_streams or stored.document is None:  # a stopped flow keeps what its streams hold
+            await self._ground.remove_streams(run.flow, durable_wires(target))
+        return _with_problems(result, problems)
+
+    def _resolve(self, stored: StoredFlow) -> tuple[ResolvedFlow | None, list[str]]:
+        """The flow as it can run now, and what is wrong with it; None when nothing of it can, or it is deleted."""
+        if stored.document is None:
+            return None, []
+        try:
+            document = FlowDocument.model_validate(stored.document)
+        except ValidationError as e:
+            problems = [f"{stored.flow}: /{'/'.join(map(str, one['loc']))}: {one['msg']}" for one in e.errors()]
+            return None, problems
+        report = Report()
+        resolved = resolve(document, self._ground.types, os.environ, self._others(stored.flow), report=report)
+        return resolved, [str(one) for one in report.problems(stored.flow) if one.severity == "error"]
+
+    def _others(self, flow: str) -> list[FlowDocument]:
+        others = []
+        for other, stored in self._store.documents.items():
+            if other != flow and stored.document:
+                with contextlib.suppress(ValidationError):
+                    others.append(FlowDocument.model_validate(stored.document))
+        return others
+
+
+def _with_problems(result: DeployResult, problems: list[str]) -> DeployResult:
+    return replace(result, problems=tuple(problems)) if problems else result
+
+
+def _say(result: DeployResult) -> None:
+    """One line for what changed; nothing when nothing did."""
+    for problem in result.problems:
+        event("not applied", logging.ERROR, flow=result.flow, revision=result.revision, detail=problem)
+    kinds = ("started", "restarted", "reconfigured", "rewired", "stopped")
+    changes = {kind: list(getattr(result, kind)) for kind in kinds if getattr(result, kind)}
+    if changes:
+        detail = ", ".join(f"{kind} {' '.join(nodes)}" for kind, nodes in changes.items())
+        event("applied", flow=result.flow, revision=result.revision, detail=detail, took_s=round(result.took_s, 3))
+
+
+def _nodes_of(document: dict | None) -> list[dict]:
+    """Every node definition of a document, its subflows' too."""
+    levels = [document or {}, *((document or {}).get("subflows") or {}).values()]
+    return [node for level in levels for node in level.get("nodes") or ()]
+
+
+def _types_of(document: dict) -> set[str]:
+    return {node.get("type", "") for node in _nodes_of(document)}
+
+
+def _links_outside(document: dict | None) -> bool:
+    """Whether a link of this document may lead to another flow: a name with a `/`, or one that is filled in."""
+    for node in _nodes_of(document):
+        links = (node.get("config") or {}).get("links") or ()
+        if any(isinstance(link, str) and ("/" in link or "${" in link) for link in ([links] if isinstance(links, str) else links)):
+            return True
+    return False

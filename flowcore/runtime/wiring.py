@@ -1,0 +1,459 @@
+"""The wires of one process on the bus: subjects to ports, frames to wires, timers, rewiring.
+
+Joins `flowcore.wires` (which knows no bus) with a connection. Everything here runs on the event loop of a node process;
+callbacks of the connection only queue.
+
+Invariant: before `go` nothing is said on a wire, so an old and a new process of a node never speak at once.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from flowcore.bus import subjects
+from flowcore.bus.connection import Connection
+from flowcore.bus.envelope import Malformed, unpack, unpack_foreign
+from flowcore.flow.resolved import WireSpec
+from flowcore.node.ports import In
+from flowcore.node.work import Foreign, ForeignInput
+from flowcore.runtime.page import wire_hash
+from flowcore.wires.durable import DurableInWire, DurableWire
+from flowcore.wires.frames import Ack, Offer, envelopes
+from flowcore.wires.in_wire import ACK_TIMER_S, InWire, Item, LatestInWire
+from flowcore.wires.out_port import Kept, Origin, OutPort
+from flowcore.wires.out_wire import FeedbackWire, LatestWire, OutWire, WireEnds
+from flowcore.wires.share import SharedWire
+
+TICK_S, IDLE_TICK_S = 0.025, 0.5
+
+
+class Wiring:
+    """All ports and wires of one process.
+
+    Args:
+        spec: as the host gives it to a process.
+        connection: of this process, connected or not.
+        inputs: the class's input ports, by name.
+        take: queues works for the engine.
+        on_reject: a cycle-closing wire is at its bound: called with the message.
+    """
+
+    def __init__(
+        self,
+        spec: Mapping[str, Any],
+        connection: Connection,
+        inputs: Mapping[str, In],
+        take: Callable[[list[Any]], None],
+        on_reject: Callable[[Kept], None],
+    ) -> None:
+        self.flow, self.node, self.replica = spec["flow"], spec["node"], spec.get("replica")
+        self.inc = spec["inc"]
+        self.connection = connection
+        self.ports: dict[str, OutPort] = {}
+        self.ins: dict[str, Any] = {}  # wire id -> InWire or DurableInWire
+        self.outs: dict[str, Any] = {}  # wire id -> OutWire, SharedWire or DurableWire
+        self.foreign = {"malformed": 0, "refused": 0, "overflow": 0}
+        self.applied: dict[str, tuple[int, int]] = {}
+        self.is_live = False
+        self.is_draining = False
+        self._queue_limit = spec["settings"].get("queue", 1000)
+        self._drain_s = spec["settings"].get("drain_timeout_s", 5.0)
+        self._inputs, self._take, self._on_reject = inputs, take, on_reject
+        self._origin = Origin(self.flow, self.node, self.inc)
+        self._ack_of: dict[str, OutWire] = {}
+        self._offer_of: dict[str, InWire] = {}
+        self._feeds: dict[str, list[InWire]] = {}
+        self._checks = {name: port.checker() for name, port in inputs.items()}
+        self._outside = {name: ForeignInput(name, self._checks.get(name)) for name in spec["inputs"]}
+        self._leaving: list[Any] = []
+        self._loop = asyncio.get_running_loop()
+        self._tick_at: asyncio.TimerHandle | None = None
+        self._ack_due = False
+        self.on_malformed: Callable[[str, str], None] = lambda subject, why: None
+        for name in spec["outputs"]:
+            self.port(name)
+        self._specs: dict[str, WireSpec] = {}
+        self._streams: dict[str, dict] = dict(spec.get("streams") or {})
+        self._wires_in = list(spec["wires_in"])
+        self._set_outs(spec["wires_out"])
+
+    def port(self, name: str) -> OutPort:
+        """An output; hidden ones come into being when they are first wired."""
+        if name not in self.ports:
+            self.ports[name] = OutPort(self._origin, name, self._publish)
+        return self.ports[name]
+
+    # -- going live -----------------------------------------------------------------------------------------------
+
+    async def subscribe(self) -> None:
+        """Listen; nothing is taken before `go_live`."""
+        await self.connection.subscribe(subjects.ack(self.flow, self.node, "*", "*", "*"), self._on_ack)
+        await self.connection.subscribe(subjects.into(self.flow, self.node, ">"), self._on_foreign)
+        await self._set_ins(self._wires_in)
+
+    async def go_live(self, applied: Mapping[str, tuple[int, int]]) -> None:
+        """This is the process of the node now: say what is owed, ask for what is missing."""
+        self.applied = dict(applied)
+        self.is_live = True
+        for wire in self.ins.values():
+            wire.resume(self.applied.get(wire.ends.id, (0, 0)))
+        self.on_up()
+        self._arm(TICK_S)
+
+    def on_up(self) -> None:
+        """(Re)connected: offers first, then acks, on the one connection (WIRES 3.4)."""
+        if not self.is_live:
+            return
+        now_s = time.monotonic()
+        for wire in self._out_wires():
+            wire.offer(0, now_s)
+        for wire in [*self.ins.values(), *self._leaving]:
+            if isinstance(wire, InWire):
+                wire.say(want=wire.epoch == 0)
+        for wire in [*self.outs.values(), *self.ins.values()]:
+            if isinstance(wire, (DurableWire, DurableInWire)):
+                wire.on_up()
+
+    def _out_wires(self) -> Iterable[OutWire]:
+        yield from self._ack_of.values()
+
+    # -- rewiring -------------------------------------------------------------------------------------------------
+
+    async def rewire(self, wires_in: list[dict], wires_out: list[dict], streams: Mapping[str, dict]) -> None:
+        """Have exactly these wires; what is un-acked on a closed one stays owed for `drain_timeout_s`."""
+        self._streams = dict(streams)
+        self._set_outs(wires_out)
+        self._wires_in = list(wires_in)
+        await self._set_ins(wires_in)
+        self._arm(TICK_S)
+
+    def _set_outs(self, specs: list[dict]) -> None:
+        wanted = {(spec := WireSpec.from_dict(one)).id: spec for one in specs}
+        for wire_id in [one for one in self.outs if self._specs_differ(one, wanted.get(one), is_out=True)]:
+            self._close_out(wire_id)
+        for wire_id, spec in wanted.items():
+            self._specs[wire_id] = spec
+            if wire_id not in self.outs:
+                self._open_out(wire_id, spec)
+            elif isinstance(shared := self.outs[wire_id], SharedWire) and len(shared.wires) != spec.replicas:
+                self._rescale(shared, spec)
+
+    def _specs_differ(self, wire_id: str, new: WireSpec | None, is_out: bool) -> bool:
+        if new is None:
+            return True
+        old = self._specs[wire_id]
+        if is_out and old.replicas > 1 and new.replicas > 1:
+            new = WireSpec.from_dict({**new.asdict(), "replicas": old.replicas})
+        return old != new
+
+    def _open_out(self, wire_id: str, spec: WireSpec) -> None:
+        port = self.port(spec.port)
+        wire: Any
+        if spec.delivery == "durable":
+            wire = DurableWire(self._ends(spec, None), port, self.connection, self._streams[wire_id])
+        elif spec.replicas > 1 and spec.delivery != "latest":
+            replicas = {k: self._out_wire(spec, port, k) for k in range(spec.replicas)}
+            wire = SharedWire(replicas, by_key=spec.share == "key")
+        else:
+            wire = self._out_wire(spec, port, None)
+        self.outs[wire_id] = wire
+        port.wires.append(wire)
+
+    def _rescale(self, shared: SharedWire, spec: WireSpec) -> None:
+        port = self.port(spec.port)
+        wires = {k: shared.wires.get(k) or self._out_wire(spec, port, k) for k in range(spec.replicas)}
+        for k, wire in shared.wires.items():
+            if k not in wires:
+                self._ack_of.pop(wire.ends.ack, None)
+        shared.set_replicas(wires)
+        shared.flush()
+
+    def _out_wire(self, spec: WireSpec, port: OutPort, replica: int | None) -> OutWire:
+        ends = self._ends(spec, replica)
+        common: dict[str, Any] = {"window": spec.window, "window_bytes": spec.window_bytes}
+        if spec.delivery == "latest":
+            wire: OutWire = LatestWire(ends, port, self._publish, keep=spec.keep)
+        elif spec.feedback:
+            wire = FeedbackWire(ends, port, self._publish, bound=spec.bound, on_reject=self._on_reject)
+        else:
+            wire = OutWire(ends, port, self._publish, is_fed_alone=replica is not None, **common)
+        self._ack_of[ends.ack] = wire
+        if self.is_live:
+            wire.offer(0, time.monotonic())
+        return wire
+
+    def _ends(self, spec: WireSpec, replica: int | None) -> WireEnds:
+        """The wire in the words of its subjects; an end in another flow is written `<flow>/<node>`."""
+        flow = spec.from_flow or self.flow
+        consumer = spec.consumer
+        if spec.to_flow:
+            consumer = f"{spec.to_flow}/{spec.consumer}"
+        elif spec.from_flow:
+            consumer = f"{self.flow}/{spec.consumer}"
+        return WireEnds(flow, spec.producer, spec.port, consumer, subjects.port_token(spec.in_port, replica))
+
+    def _close_out(self, wire_id: str) -> None:
+        wire = self.outs.pop(wire_id)
+        spec = self._specs.pop(wire_id)
+        self.port(spec.port).wires.remove(wire)
+        if isinstance(wire, DurableWire):
+            self._loop.create_task(wire.close(self._drain_s))
+            return
+        wires = list(wire.wires.values()) if isinstance(wire, SharedWire) else [wire]
+
+        def forget() -> None:
+            for one in wires:
+                if self._ack_of.get(one.ends.ack) is one:
+                    del self._ack_of[one.ends.ack]
+                one.discard()
+
+        self._loop.call_later(self._drain_s, forget)
+        self.port(spec.port).on_credit()
+
+    async def _set_ins(self, specs: list[dict]) -> None:
+        wanted = {(spec := WireSpec.from_dict(one)).id: spec for one in specs}
+        for wire_id in [one for one in self.ins if self._specs_differ(f"in {one}", wanted.get(one), is_out=False)]:
+            await self._close_in(wire_id)
+        for wire_id, spec in wanted.items():
+            if wire_id not in self.ins:
+                self._specs[f"in {wire_id}"] = spec
+                await self._open_in(wire_id, spec)
+
+    async def _open_in(self, wire_id: str, spec: WireSpec) -> None:
+        ends = self._ends(spec, self.replica)
+        wire: Any
+        if spec.delivery == "durable":
+            wire = DurableInWire(ends, self.connection, self._streams[wire_id], self._take_items, spec.window)
+        else:
+            options: dict[str, Any] = {"window": spec.window}
+            kind: Any = InWire
+            if spec.delivery == "latest":
+                kind, options["keep"] = LatestInWire, spec.keep
+            else:
+                options["is_fed_alone"] = self.replica is not None or spec.feedback
+            wire = kind(ends, self.inc, self._publish, self._take_items, **options)
+            wire.on_unsaid = self._ack_soon
+            self._offer_of[ends.offer] = wire
+        wire.in_port = spec.in_port
+        wire.id_prefix = f"{spec.producer}.{spec.port}:"
+        wire.check = self._checks.get(spec.in_port)
+        wire.page_hash = wire_hash(spec.id)
+        self.ins[wire_id] = wire
+        if isinstance(wire, InWire):
+            if not wire.is_fed_alone:
+                self._feeds.setdefault(ends.out, []).append(wire)
+                await self.connection.subscribe(ends.out, self._on_live)
+            await self.connection.subscribe(ends.offer, self._on_offer)
+        if self.is_live:
+            wire.resume(self.applied.get(ends.id, (0, 0)))
+
+    async def _close_in(self, wire_id: str) -> None:
+        wire = self.ins.pop(wire_id)
+        del self._specs[f"in {wire_id}"]
+        if isinstance(wire, DurableInWire):
+            await wire.close()
+            return
+        self._offer_of.pop(wire.ends.offer, None)
+        await self.connection.unsubscribe(wire.ends.offer)
+        feed = self._feeds.get(wire.ends.out, [])
+        if wire in feed:
+            feed.remove(wire)
+            if not feed:
+                del self._feeds[wire.ends.out]
+                await self.connection.unsubscribe(wire.ends.out)
+        if wire.taken:  # what it took is handled and acked
+            self._leaving.append(wire)
+
+    # -- frames ---------------------------------------------------------------------------------------------------
+
+    def _publish(self, subject: str, data: bytes) -> bool:
+        if not self.is_live:
+            return False
+        self._arm(TICK_S)
+        return self.connection.publish(subject, data)
+
+    def _on_live(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
+        wires = self._feeds.get(subject)
+        if not wires or not self.is_live or self._is_forged(reply, headers):
+            return
+        now_s = time.monotonic()
+        try:
+            frame = envelopes(unpack(data))
+        except Malformed as e:
+            self._malformed(subject, e)
+            return
+        for wire in wires:
+            wire.on_live(frame, now_s)
+
+    def _on_offer(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
+        wire = self._offer_of.get(subject)
+        if wire is None or not self.is_live or self._is_forged(reply, headers):
+            return
+        try:
+            wire.on_offer(Offer.unpack(data), time.monotonic())
+        except Malformed as e:
+            self._malformed(subject, e)
+
+    def _on_ack(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
+        wire = self._ack_of.get(subject)
+        if wire is None or not self.is_live or self._is_forged(reply, headers):
+            return
+        try:
+            wire.on_ack(Ack.unpack(data), time.monotonic())
+        except Malformed as e:
+            self._malformed(subject, e)
+
+    def _is_forged(self, reply: str, headers: bytes) -> bool:
+        """True for what the server published for somebody: it has headers or a reply subject (WIRES 11)."""
+        if reply or headers:
+            self.foreign["refused"] += 1
+            return True
+        return False
+
+    def _malformed(self, subject: str, error: Exception) -> None:
+        self.foreign["malformed"] += 1
+        self.on_malformed(subject, str(error))
+
+    def _on_foreign(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
+        if not self.is_live or self.is_draining:
+            return
+        wire = self._outside.get(subject.rsplit(".", 1)[-1])
+        if headers:
+            self.foreign["refused"] += 1
+            return
+        if wire is None:
+            self._malformed(subject, Malformed(f"no such input (it has: {', '.join(self._outside) or 'none'})"))
+            return
+        try:
+            messages = _from_outside(data)
+        except Malformed as e:
+            self._malformed(subject, e)
+            self._answer(reply, {"ok": False, "error": str(e)})
+            return
+        if wire.queued + len(messages) > self._queue_limit:
+            self.foreign["overflow"] += len(messages)
+            self._answer(reply, {"ok": False, "error": f"the queue of {self._queue_limit} is full"})
+            return
+        self.inject(wire.in_port, messages, lambda: self._answer(reply, {"ok": True}))
+
+    def inject(self, port: str, messages: list[dict], then: Callable[[], None] | None = None) -> None:
+        """Queue messages from outside; `then` is called when the last is done.
+
+        Raises:
+            LookupError: no such input.
+        """
+        wire = self._outside.get(port)
+        if wire is None:
+            raise LookupError(f"no input '{port}' (it has: {', '.join(self._outside) or 'none'})")
+        wire.queued += len(messages)
+        works = [Foreign(wire, message) for message in messages]
+        if works:
+            works[-1].on_finished = then
+        self._take(works)
+
+    def _answer(self, reply: str, body: dict) -> None:
+        # A reply subject is the sender's choice: answer inboxes only, or a sender could have us speak on a wire.
+        if reply.startswith("_INBOX"):
+            self.connection.publish(reply, json.dumps(body).encode())
+
+    def _take_items(self, items: list[Item]) -> None:
+        self._take(items)
+
+    # -- timers ---------------------------------------------------------------------------------------------------
+
+    def _ack_soon(self) -> None:
+        if not self._ack_due:
+            self._ack_due = True
+            self._loop.call_later(ACK_TIMER_S, self._say_unsaid)
+
+    def _say_unsaid(self) -> None:
+        self._ack_due = False
+        for wire in self.ins.values():
+            wire.say_if_unsaid()
+        for wire in list(self._leaving):
+            wire.say_if_unsaid()
+            if not wire.taken:
+                self._leaving.remove(wire)
+
+    def say_all(self) -> None:
+        """Send every wire's ack now, before the process ends."""
+        self._say_unsaid()
+
+    def _arm(self, seconds: float) -> None:
+        if self._tick_at is None:
+            self._tick_at = self._loop.call_later(seconds, self._tick)
+
+    def _tick(self) -> None:
+        self._tick_at = None
+        now_s = time.monotonic()
+        is_busy = is_waiting = False
+        for out in self._out_wires():
+            out.tick(now_s)
+            is_busy = is_busy or not out.is_idle
+        for wire in self.ins.values():
+            if isinstance(wire, InWire) and not wire.is_idle:
+                wire.tick(now_s)
+                is_busy, is_waiting = is_busy or wire.epoch != 0, True
+        if is_busy or is_waiting:
+            self._arm(TICK_S if is_busy else IDLE_TICK_S)
+
+    # -- looking --------------------------------------------------------------------------------------------------
+
+    def unacked(self) -> dict[str, int]:
+        """Wire id -> messages that a reliable or durable wire still owes."""
+        return {
+            wire_id: n
+            for wire_id, wire in self.outs.items()
+            if not isinstance(wire, LatestWire) and (n := len(wire.owed_messages()))
+        }
+
+    def set_consumer_failed(self, wire_id: str, is_failed: bool) -> None:
+        """The consumer is past its restart limit (or back): a wire that says `drop` drops, others block."""
+        wire, spec = self.outs.get(wire_id), self._specs.get(wire_id)
+        if wire is None or spec is None or spec.when_failed != "drop" or isinstance(wire, DurableWire):
+            return
+        for one in wire.wires.values() if isinstance(wire, SharedWire) else [wire]:
+            one.is_failed = is_failed
+            if is_failed:
+                one.drops += one.discard()
+
+    async def close(self) -> None:
+        """End what runs by itself."""
+        if self._tick_at is not None:
+            self._tick_at.cancel()
+        for wire in [*self.outs.values(), *self.ins.values()]:
+            if isinstance(wire, DurableWire):
+                await wire.close(0.0)
+            elif isinstance(wire, DurableInWire):
+                await wire.close()
+
+
+def _from_outside(data: bytes) -> list[dict]:
+    """What outsiders send: msgpack or JSON; one envelope, or an array of them; `{"payload": 5}` is enough.
+
+    Raises:
+        Malformed: neither.
+    """
+    if data[:1] in (b"{", b"["):
+        try:
+            value = json.loads(data.decode())
+        except (ValueError, RecursionError) as e:
+            raise Malformed(f"not JSON: {e}") from None
+    else:
+        value = unpack_foreign(data)
+    found = value if isinstance(value, list) else [value]
+    messages = []
+    for one in found:
+        if not isinstance(one, dict) or "payload" not in one:
+            raise Malformed('not an envelope: a map with at least {"payload": ...}')
+        if not isinstance(one.get("topic", ""), str) or not isinstance(one.get("meta", {}), dict):
+            raise Malformed("an envelope's topic is a text, its meta a map")
+        kept = {key: one[key] for key in ("payload", "topic", "meta", "trace", "parent") if key in one}
+        for key in ("origin", "deadline"):
+            if isinstance(one.get(key), int):
+                kept[key] = one[key]
+        kept["ts"] = time.time_ns()
+        messages.append(kept)
+    return messages
