@@ -8,7 +8,7 @@ lead nowhere and are no harm.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from flowcore.flow.ends import Edge, Port
 from flowcore.flow.expand import Level, Placed
@@ -130,7 +130,7 @@ def _link_ins(
         if named:
             return named
     here = [placed.node.id for one in levels for placed in _virtual(one, "link-in")]
-    names = [name for one in levels for placed in _virtual(one, "link-in") if (name := _link_name(placed))]
+    names = [_link_name(placed) for one in levels for placed in _virtual(one, "link-in") if _link_name(placed)]
     if any(link in one.nodes for one in levels) and link not in here:
         off = any(one.nodes[link].disabled for one in levels if link in one.nodes)
         if not off:
@@ -140,7 +140,7 @@ def _link_ins(
     return []
 
 
-def _link_name(placed: Placed) -> Any:
+def _link_name(placed: Placed) -> str:
     return placed.config.value.get("name") or placed.node.name
 
 

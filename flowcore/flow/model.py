@@ -215,7 +215,7 @@ class FlowDocument(Strict):
     """A flow: nodes joined by wires."""
 
     schema_: str | None = Field(default=None, alias="$schema", description="Where editors find this schema")
-    flowcore: Literal[1] = Field(description="Version of this format")
+    flowcore: Literal[1] = Field(description="Version of this format: 1")
     id: Id = Field(description="Name of the flow, first part of its subjects on the bus")
     name: str = Field(default="", max_length=200, description="What the editor writes on its tab")
     description: str = ""

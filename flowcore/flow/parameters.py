@@ -37,28 +37,26 @@ def bind(
             near = report.near(name, subflow.params, "parameters")
             report.error(f"{at}/{escape(name)}", f"the subflow has no parameter '{name}'{near}", at_key=True)
     for name, parameter in subflow.params.items():
+        values[name] = NOT_KNOWN
         if name in given:
-            values[name] = given[name]
-            wanted = _TYPES.get(parameter.type)
-            if wanted and not is_reference(given[name]) and not _is_a(given[name], wanted[0]):
-                report.error(f"{at}/{name}", f"must be {wanted[1]}, is {shown(given[name])}")
+            value, where = given[name], f"{at}/{name}"
         elif "default" in parameter.model_fields_set:
-            values[name] = parameter.default
-            wanted = _TYPES.get(parameter.type)
-            if wanted and not is_reference(parameter.default) and not _is_a(parameter.default, wanted[0]):
-                where = f"{subflow.pointer}/params/{name}/default"
-                report.error(where, f"must be {wanted[1]}, is {shown(parameter.default)}")
-        elif instance is not None:
-            purpose = f" ({parameter.description})" if parameter.description else ""
-            where = at if "config" in instance.model_fields_set else instance.pointer
-            report.error(where, f"the parameter '{name}' of {instance.type} is missing{purpose}")
-            values[name] = NOT_KNOWN
+            value, where = parameter.default, f"{subflow.pointer}/params/{name}/default"
         else:
-            values[name] = NOT_KNOWN
+            if instance is not None:
+                purpose = f" ({parameter.description})" if parameter.description else ""
+                where = at if "config" in instance.model_fields_set else instance.pointer
+                report.error(where, f"the parameter '{name}' of {instance.type} is missing{purpose}")
+            continue
+        types, wanted = _TYPES.get(parameter.type, ((object,), "anything"))
+        if is_reference(value) or _is_a(value, types):
+            values[name] = value
+        else:
+            report.error(where, f"must be {wanted}, is {shown(value)}")
     inner = Environment(subflow.env, f"{subflow.pointer}/env/{{}}", outer)
     where = f"parameter {{}} of '{instance.id}'" if instance else "parameter {}"
     return Environment(values, where, inner)
 
 
 def _is_a(value: Any, types: tuple[type, ...]) -> bool:
-    return isinstance(value, types) and (bool in types or not isinstance(value, bool))
+    return isinstance(value, types) and (bool in types or object in types or not isinstance(value, bool))

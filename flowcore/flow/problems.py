@@ -89,9 +89,11 @@ class Report:
         close: list[str] = []
         if self._searches < _SEARCHES:
             self._searches += 1
-            close = get_close_matches(name, known, n=1, cutoff=0.6)
-        shown = ", ".join(known[:_SHOWN]) + (f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
-        return f"; did you mean '{close[0]}'? ({has}: {shown})" if close else f" ({has}: {shown})"
+            close = get_close_matches(name, known, n=5, cutoff=0.6)
+        listed = known if len(known) <= _SHOWN else close or known[:_SHOWN]
+        more = f" and {len(known) - len(listed)} more" if len(listed) < len(known) else ""
+        tail = f" ({has}: {', '.join(listed)}{more})"
+        return f"; did you mean '{close[0]}'?{tail}" if close else tail
 
     def problems(self, file: str, line_of: Callable[[str, bool], int] | None = None) -> list[Problem]:
         """All findings with file and line, in the order of the file."""

@@ -5,12 +5,13 @@ What stays in the config stays because only later something is known or may be s
 | reference | where it may stand | becomes a value |
 |---|---|---|
 | `"${NAME}"` | any text but code | here |
-| `{"$env": "NAME"}` | anywhere | here; of the host's environment in a secret or dynamic field: when the node starts |
+| `{"$env": "NAME"}` | anywhere | here; of the host's environment, where text may stand: when the node starts |
 | `{"$use": "plant", ..}` | anywhere | here: the resource's config, and over it what stands beside `$use` |
 | `{"$secret": "name"}` | where text may stand | when the node starts (`settle`) |
 | `{"$message": "payload.t"}`, `{"$flow": "key"}`, `{"$global": "key"}` | dynamic fields | for each message |
 
 A value of the host's environment is text; where a field takes no text, `80` is read as a number, `true` as a bool.
+In a secret field `"${NAME}"` of the host's environment is `{"$env": "NAME"}`, so that no password is ever shown.
 """
 
 from __future__ import annotations
@@ -121,17 +122,17 @@ class _Walk:
             self._report.error(f"{place}/{name}", f"{name} takes a name as text, is {shown(key)}")
         elif name == "$env":
             try:
-                return self._found(self._env.find(key), path)
+                return self._found(self._env.find(key), path, later=True)
             except (UnknownName, Unfillable) as error:
                 return self._unfilled(error, f"{place}/{name}", "")
         return {name: str(key)}
 
-    def _found(self, found: Found, path: Path) -> Any:
-        """A value found in an environment, as this field takes it."""
+    def _found(self, found: Found, path: Path, later: bool = False) -> Any:
+        """A value found in an environment, as this field takes it; `later`: when the node starts, if that will do."""
         field = self._fields.at(path)
         self._config.origins[path] = found.origin
         if found.outside is not None:
-            if field.secret or field.dynamic:
+            if field.secret or (later and field.takes_text):
                 return {"$env": found.outside}
             if not field.takes_text:
                 return _read(found.value)

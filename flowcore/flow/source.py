@@ -46,8 +46,8 @@ class _Unfit:
 class Source:
     """The text of a flow file and the value it holds.
 
-    `faults` are `(pointer, message)` of things that could be read past: duplicate keys, NaN, numbers too large,
-    half characters; an unfit number reads as 0.
+    `faults` are `(pointer, message, is about the key)` of things that could be read past: duplicate keys, NaN, numbers
+    too large, half characters; an unfit number reads as 0.
     """
 
     def __init__(self, text: str | bytes) -> None:
@@ -67,7 +67,7 @@ class Source:
             parse_int=self._int,
         )
         self.value = self._read()
-        self.faults: list[tuple[str, str]] = []
+        self.faults: list[tuple[str, str, bool]] = []
         if self._faulty or (_ESCAPED_HALF.search(self.text) and not _encodable(self.value)):
             self.faults = list(self._find_faults())
         if self._faulty:
@@ -125,7 +125,7 @@ class Source:
         self._faulty = True
         return _Unfit(f"{digits[:20]}{'...' * (len(digits) > 20)} is too large a number: whole numbers have 64 bits")
 
-    def _find_faults(self) -> Iterator[tuple[str, str]]:
+    def _find_faults(self) -> Iterator[tuple[str, str, bool]]:
         """Walk the whole text for what the hooks noticed, and for halves of surrogate pairs."""
         waiting = [("", self._skip(0))]
         while waiting:
@@ -136,16 +136,17 @@ class Source:
                 for step, key_offset, value_offset in self._scan(offset):
                     place = f"{pointer}/{step}"
                     if step in first_line:
-                        yield place, f"the key '{step}' is there twice, first on line {first_line[step]}; remove one"
+                        twice = f"the key '{step}' is there twice, first on line {first_line[step]}; remove one"
+                        yield place, twice, True
                     first_line.setdefault(step, self._line_at(key_offset))
                     inner.append((place, value_offset))
                 waiting.extend(reversed(inner))
                 continue
             value, _ = self._decoder.raw_decode(self.text, offset)
             if isinstance(value, _Unfit):
-                yield pointer, value.why
+                yield pointer, value.why, False
             elif isinstance(value, str) and _SURROGATE.search(value):
-                yield pointer, "half a character: a \\ud8.. escape without its second half"
+                yield pointer, "half a character: a \\ud8.. escape without its second half", False
 
     # Places: offsets of keys and values inside one container, found by skipping over its values at C speed.
 

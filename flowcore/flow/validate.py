@@ -70,8 +70,8 @@ def check(
     except SourceError as error:
         return Checked(None, None, [Problem(filename, error.line, "", str(error))])
     report = Report()
-    for place, message in source.faults:
-        report.error(place, message, at_key="twice" in message)
+    for place, message, at_key in source.faults:
+        report.error(place, message, at_key=at_key)
         report.mute(place)
     document, resolved = _meaning(source.value, types, environ, secrets, others, report)
     problems = report.problems(filename, source.line)

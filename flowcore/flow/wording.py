@@ -67,9 +67,8 @@ def faults(error: ValidationError, report: Report) -> Iterator[Fault]:
     elif kind in ("anyOf", "oneOf"):
         yield from _of_the_nearest(error, report)
     elif kind == "enum":
-        choices = [choice for choice in limit if choice is not None]
-        near = report.near(value, map(str, choices), "one of") if isinstance(value, str) else ""
-        yield Fault(path, f"is {shown(value)}{near or ', must be one of: ' + ', '.join(map(shown, choices))}")
+        choices = [str(choice) for choice in limit if choice is not None]
+        yield Fault(path, f"{shown(value)} is no choice here{report.near(str(value), choices)}")
     elif kind == "type":
         yield Fault(path, f"must be {kinds(limit)}, is {_told(value)}")
     elif "propertyNames" in error.absolute_schema_path:
@@ -107,7 +106,8 @@ def _told(value: Any) -> str:
 def _purpose(schema: Any, name: str) -> str:
     described = schema.get("properties", {}).get(name, {}) if isinstance(schema, dict) else {}
     text = described.get("description", "") if isinstance(described, dict) else ""
-    return f" ({text[:1].lower()}{text[1:].rstrip('.')})" if text else ""
+    begins = text[:1].lower() if text[1:2].islower() else text[:1]
+    return f" ({begins}{text[1:].rstrip('.')})" if text else ""
 
 
 def _of_the_nearest(error: ValidationError, report: Report) -> Iterator[Fault]:
