@@ -76,8 +76,11 @@ accounts {{
 """
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replace a file in one step; only its owner may read it, from its first byte on."""
+def write_private(path: Path, text: str, durable: bool = False) -> None:
+    """Replace a file in one step; only its owner may read it, from its first byte on.
+
+    `durable`: it is on the disk when this returns.
+    """
     with contextlib.suppress(OSError):
         if path.read_text() == text:  # a restart must not need disk that is not there
             return
@@ -86,6 +89,9 @@ def write_private(path: Path, text: str) -> None:
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "w") as file:
         file.write(text)
+        if durable:
+            file.flush()
+            os.fsync(fd)
     part.replace(path)
 
 

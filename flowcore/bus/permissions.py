@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowcore.bus import subjects
+from flowcore.bus.wire_ends import wire_ends, wire_id
 
+INBOX = "_INBOX"  # the root of outsiders' reply subjects: nodes may answer there
 EVENTS = ("status", "log", "error", "debug", "stats")
 _USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:#-]{0,200}")
 _SUBJECT_TOKEN = re.compile(r"[^\s.*>\"\\\x00-\x1f]+")
@@ -43,7 +45,7 @@ class BusUser:
     publish: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
     full: bool = False
-    inbox: str = "_INBOX"
+    inbox: str = INBOX
     kinds: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -74,12 +76,17 @@ def check_subject(subject: str) -> str:
 
 def full_user(name: str) -> BusUser:
     """A user with all rights, for the host and the commands: new password each time."""
-    return BusUser(name, new_password(), full=True)
+    return BusUser(name, new_password(), full=True, inbox=f"{INBOX}_{name}")
 
 
 def inbox_prefix(flow: str, process: str) -> str:
-    """The reply subjects of one process; no other user may subscribe to them."""
-    return f"_INBOX_{flow}.{process}"
+    """The reply subjects of one process: no other node may subscribe to them, nor publish on them."""
+    return f"{INBOX}_{flow}.{process}"
+
+
+def outsider_inbox(name: str) -> str:
+    """The reply subjects of one outsider; another one may not read them, so each has to set this prefix."""
+    return f"{INBOX}.{name}"
 
 
 def node_user(
@@ -98,7 +105,7 @@ def node_user(
 
     Args:
         process: node id, or `<node>#<k>` for replica k.
-        wires_in, wires_out: `WireSpec.asdict()` maps; those in may hold `consumer_replica`.
+        wires_in, wires_out: `WireSpec.asdict()` maps.
         streams: wire id -> `{"stream", "consumer", "subject"}` of the durable ones.
         context: the node uses the flow and global context.
         publish, subscribe: subjects the node's config names (nats in, nats out), beside its own.
@@ -107,7 +114,7 @@ def node_user(
     node, _, replica = process.partition("#")
     streams = streams or {}
     says = [subjects.out(flow, node, ">"), *(subjects.event(flow, node, kind) for kind in EVENTS)]
-    says.append(subjects.given_up(flow, node))
+    says += [subjects.given_up(flow, node), f"{INBOX}.>"]  # an outsider's request on `in` gets an answer
     hears = [subjects.into(flow, node, ">"), subjects.ack(flow, node, "*", "*", "*")]
     says += _key_rights("state", f"{flow}.{subjects.kv_key(node)}")
     if context:
@@ -115,22 +122,23 @@ def node_user(
             says += [f"$KV.context.{owner}.>", f"$JS.API.DIRECT.GET.KV_context.$KV.context.{owner}.>"]
 
     for wire in wires_out:
-        names = (wire["producer"], wire["port"], wire["consumer"])
+        ends = wire_ends(flow, wire)
+        names = (ends.flow, ends.producer, ends.port, ends.consumer)
         if wire["delivery"] == "durable":
-            says.append(subjects.log(flow, *names, wire["in_port"]))
-            continue
-        says += [subjects.offer(flow, *names, token) for token in _tokens(wire)]
+            says.append(subjects.log(*names, ends.in_port))
+        else:
+            says += [subjects.offer(*names, token) for token in _tokens(wire)]
     for wire in wires_in:
-        names = (wire["producer"], wire["port"], wire["consumer"])
+        ends = wire_ends(flow, wire)
+        names = (ends.flow, ends.producer, ends.port, ends.consumer)
         if wire["delivery"] == "durable":
-            where = streams[f"{wire['producer']}.{wire['port']}>{wire['consumer']}.{wire['in_port']}"]
+            where = streams[wire_id(wire)]
             path = f"{where['stream']}.{where['consumer']}"
             says += [f"$JS.API.CONSUMER.MSG.NEXT.{path}", f"$JS.ACK.{path}.>"]
             continue
-        token = subjects.port_token(wire["in_port"], int(replica) if replica else None)
-        says.append(subjects.ack(flow, *names, token))
-        hears.append(subjects.offer(flow, *names, token))
-        hears.append(subjects.out(flow, wire["producer"], wire["port"]))
+        token = subjects.port_token(ends.in_port, int(replica) if replica else None)
+        says.append(subjects.ack(*names, token))
+        hears += [subjects.offer(*names, token), subjects.out(ends.flow, ends.producer, ends.port)]
 
     inbox = inbox_prefix(flow, process)
     says += [check_subject(subject) for subject in publish]

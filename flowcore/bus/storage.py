@@ -18,6 +18,7 @@ import nats.js.errors
 from nats.js import JetStreamContext, api
 
 from flowcore.bus import subjects
+from flowcore.bus.wire_ends import wire_ends
 
 MB = 1024 * 1024
 GIVEN_UP = "given_up"
@@ -92,12 +93,13 @@ async def ensure(js: JetStreamContext) -> None:
 
 def wire_stream(flow: str, wire: Mapping[str, Any]) -> WireStream:
     """The names of a durable wire (a `WireSpec.asdict()`); replicas of the consumer share one JetStream consumer."""
-    names = (wire["producer"], wire["port"], wire["consumer"], wire["in_port"])
-    identity = "\0".join((flow, *names))
-    readable = _NOT_IN_NAMES.sub("-", "_".join((flow, *names)))
+    ends = wire_ends(flow, wire)
+    names = (ends.flow, ends.producer, ends.port, ends.consumer)
+    identity = "\0".join((*names, ends.in_port))
+    readable = _NOT_IN_NAMES.sub("-", "_".join((*names, ends.in_port)))
     # The checksum, because a_b + c and a + b_c read the same.
     stream = f"{_WIRE}{readable[:150]}_{zlib.crc32(identity.encode()):08x}"
-    return WireStream(stream, wire["in_port"], subjects.log(flow, *names))
+    return WireStream(stream, ends.in_port, subjects.log(*names, ends.in_port))
 
 
 async def ensure_wire(js: JetStreamContext, flow: str, wire: Mapping[str, Any], ack_wait_s: float = 30.0) -> WireStream:
@@ -123,7 +125,7 @@ async def ensure_wire(js: JetStreamContext, flow: str, wire: Mapping[str, Any], 
         allow_direct=True,
         num_replicas=1,
         storage=api.StorageType.FILE,
-        metadata={"flowcore": "wire", "flow": flow},
+        metadata={"flowcore": "wire", "flow": wire.get("from_flow") or flow},
     )
     await _ensure_stream(js, stream)
     consumer = api.ConsumerConfig(
@@ -144,6 +146,8 @@ async def ensure_wire(js: JetStreamContext, flow: str, wire: Mapping[str, Any], 
 
 async def remove_wires(js: JetStreamContext, flow: str, keep: Iterable[str] = ()) -> list[str]:
     """Remove the streams of a flow's durable wires except those in `keep` (names of streams), and what they hold.
+
+    A stream belongs to the flow of its producer.
 
     Returns:
         The names of the streams removed.
