@@ -13,6 +13,7 @@ handler that is tried again finds the message as it came in.
 
 import re
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from flowcore.node.message import Message
@@ -206,11 +207,7 @@ class MessagePath:
         return f"MessagePath({self.text!r})"
 
 
-_READERS: dict[str, Callable[[Message], Any]] = {
-    "payload": lambda message: message.payload,
-    "topic": lambda message: message.topic,
-    **{name: (lambda message, name=name: getattr(message, name)) for name in READABLE[2:]},
-}
+_READERS: dict[str, Callable[[Message], Any]] = {name: attrgetter(name) for name in READABLE}
 
 
 def _nothing(parts: tuple[Part, ...], depth: int, here: Any) -> str:

@@ -105,8 +105,8 @@ class Aggregate(Node):
             closed: dict[str, list[int]] = {}
             for name in self.state:
                 if name.startswith("p:"):
-                    _, number, key = name.split(":", 2)
-                    closed.setdefault(key, []).append(int(number))
+                    _, pane, key = name.split(":", 2)
+                    closed.setdefault(key, []).append(int(pane))
             for key, (label, _, open_pane) in heads.items():
                 parts = [self.state.pop(f"p:{number}:{key}") for number in sorted(closed.get(key, ()))]
                 number = self._pane_now() if self._is_time else 0
@@ -132,14 +132,12 @@ class Aggregate(Node):
     async def _tick(self):
         self._arm()
         now_s, pane = self.now_s(), self._pane_now()
-        for key in list(self._keys or self._adopt()):
+        for key in list(self._adopt() if self._keys is None else self._keys):
             if self._is_time:
                 for result in self._end_panes(key, pane):
                     yield Message(result, topic=self._topic(result))
-            else:
-                result = self._end_idle(key, now_s)
-                if result is not None:
-                    yield Message(result, topic=self._topic(result))
+            elif (unfinished := self._end_idle(key, now_s)) is not None:
+                yield Message(unfinished, topic=self._topic(unfinished))
 
     async def on_message(self, message: Message):
         value = self._number(message)

@@ -167,9 +167,7 @@ class _Step:
                 new = now.replace(search, _as_text(value))
             else:
                 return
-        elif (type(now) is not bool and type(search) is not bool and now == search) or (
-            isinstance(now, bool) and now is search
-        ):
+        elif isinstance(now, bool) == isinstance(search, bool) and now == search:
             new = value
         else:
             return
