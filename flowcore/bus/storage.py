@@ -102,7 +102,7 @@ def wire_stream(flow: str, wire: Mapping[str, Any]) -> WireStream:
     return WireStream(stream, ends.in_port, subjects.log(*names, ends.in_port))
 
 
-async def ensure_wire(js: JetStreamContext, flow: str, wire: Mapping[str, Any], ack_wait_s: float = 30.0) -> WireStream:
+async def ensure_wire(js: JetStreamContext, flow: str, wire: Mapping[str, Any], ack_wait_s: float = 5.0) -> WireStream:
     """Make the stream and the consumer of a durable wire, or bring them up to date; what is stored stays.
 
     Raises:

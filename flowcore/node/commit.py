@@ -171,5 +171,6 @@ class Committer:
             async with asyncio.timeout(timeout_s):
                 if self._writing is not None:
                     await asyncio.shield(self._writing)
-                if self.stale is None and (not self.is_clean or self._has_outbox or (self.has_record and self._outbox())):
+                is_new = not self.is_clean or self._has_outbox or (self.has_record and bool(self._outbox()))
+                if is_new and self.stale is None:
                     await asyncio.shield(self._loop.create_task(self._write()))

@@ -35,7 +35,7 @@ class Context:
 
     def _entry(self, key: str) -> tuple[KeyValues, str]:
         if self._values is None:
-            raise PermissionError("this node's class does not ask for it: set `context = ('flow', 'global')` on the class")
+            raise PermissionError("this node's class does not ask for it: it needs `context = ('flow', 'global')`")
         # Any text is a key: what a key-value key refuses is escaped, and `%` itself becomes `=`.
         return self._values, f"{self._scope}.{quote(key, safe='').replace('.', '%2E').replace('%', '=')}"
 

@@ -1,6 +1,6 @@
 """Emission: from what a handler returned to messages on ports, with credit, source policies and flushing.
 
-    UnknownPort   a handler named an output that its node has not
+UnknownPort   a handler named an output that its node has not
 """
 
 import asyncio
@@ -68,9 +68,8 @@ class Emitter:
         if result is None:
             return []
         if isinstance(result, Outputs):
-            return [
-                (self._known(port), self._message(value, message)) for port, value in result.items() if value is not None
-            ]
+            named = ((port, value) for port, value in result.items() if value is not None)
+            return [(self._known(port), self._message(value, message)) for port, value in named]
         return [(self._known(None), self._message(result, message))]
 
     def _known(self, port: str | None) -> str:
@@ -114,6 +113,7 @@ class Emitter:
         if current is not None:
             if self._through:
                 current.open += 1
+                receipt.is_for_input = True
                 receipt.then(current.one_done)
         else:
             await self.running.wait()

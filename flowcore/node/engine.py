@@ -134,7 +134,9 @@ class Engine:
     def _set_config(self, config: Any, references: dict[str, dict]) -> None:
         self.node.config, self._references = config, references
         self._message_paths = {
-            name: MessagePath(reference["$message"]) for name, reference in references.items() if "$message" in reference
+            name: MessagePath(reference["$message"])
+            for name, reference in references.items()
+            if "$message" in reference
         }
 
     # -- life -----------------------------------------------------------------------------------------------------
@@ -204,7 +206,7 @@ class Engine:
         return await result if inspect.isawaitable(result) else result
 
     async def reconfigure(self, config: dict[str, Any]) -> None:
-        """Change the config while the node runs. Raises what validation or `on_reconfigure` raise; then the old stays."""
+        """Change the config while the node runs; when validation or `on_reconfigure` raise, the old one stays."""
         new, references = parse(type(self.node).Config, config)
         async with self.turns.between():
             old, old_references = self.node.config, self._references
@@ -355,7 +357,7 @@ class Engine:
     # -- errors ---------------------------------------------------------------------------------------------------
 
     def report(self, error: BaseException, message: Message | None) -> None:
-        """Publish an error; its message goes to the error port. Does not wait: use `fail` where a message must be kept."""
+        """Publish an error; its message goes to the error port, or is stored as given up before it is acked."""
         self.on_loop(self._report, error, message)
 
     def _report(self, error: BaseException, message: Message | None) -> None:
@@ -441,7 +443,12 @@ class Engine:
 
 def _shown(value: Any, message: Message | None, node: str) -> dict:
     """A debug event: the value, or the beginning of its text when it is larger than the debug panel takes."""
-    body = {"node": node, "ts": time.time_ns(), "topic": message.topic if message else "", "id": message.id if message else ""}
+    body = {
+        "node": node,
+        "ts": time.time_ns(),
+        "topic": message.topic if message else "",
+        "id": message.id if message else "",
+    }
     try:
         packed = pack(value)
     except (TypeError, ValueError):

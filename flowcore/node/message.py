@@ -24,7 +24,19 @@ class Message:
         deadline_ns: nanoseconds UTC past which it is of no use, or None.
     """
 
-    __slots__ = ("cause", "deadline_ns", "id", "meta", "origin_ns", "parent", "payload", "port", "topic", "trace", "ts_ns")
+    __slots__ = (
+        "cause",
+        "deadline_ns",
+        "id",
+        "meta",
+        "origin_ns",
+        "parent",
+        "payload",
+        "port",
+        "topic",
+        "trace",
+        "ts_ns",
+    )
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from flowcore.node.message import Message
 from flowcore.node.ports import In, Out
 
 if TYPE_CHECKING:
+    from flowcore.node.bus import NodeBus
     from flowcore.node.context import Context
     from flowcore.node.engine import Engine, Timer
     from flowcore.node.state import State
@@ -136,6 +137,16 @@ class Node:
     def position(self) -> Any:
         """The saved position of a source: everything up to it was acked; None at the first start."""
         return self.engine.position
+
+    @property
+    def bus(self) -> "NodeBus":
+        """The bus itself, for subjects that the class's `bus_publish` and `bus_subscribe` fields name."""
+        return self.engine.extras["bus"]
+
+    @property
+    def embedded_mqtt(self) -> dict[str, Any] | None:
+        """Host, port, user and password of the embedded MQTT listener, for classes with `uses_embedded_mqtt`."""
+        return self.engine.extras.get("embedded_mqtt")
 
     def setting(self, name: str, message: Message | None = None) -> Any:
         """The value of a dynamic config field for this message.

@@ -124,8 +124,7 @@ class Driven:
         origin = Origin("test", "node", 1)
         ports = {name: OutPort(origin, name, self._publish) for name in names}
         self._inputs = {
-            name: ForeignInput(name, port.checker())
-            for name, port in _inputs(self._class, self._config).items()
+            name: ForeignInput(name, port.checker()) for name, port in _inputs(self._class, self._config).items()
         }
         self.engine = Engine(
             self._class,
@@ -143,7 +142,7 @@ class Driven:
         )
         self.node = self.engine.node
         record = await self.engine.load()
-        if "state" in self._options and self._options["state"]:
+        if self._options.get("state"):
             self.engine.state.replace(self._options["state"])
         for port, envelope in record.outbox:
             ports[port].emit_again([envelope], 0.0, lambda: None)

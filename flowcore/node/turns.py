@@ -638,4 +638,3 @@ def _message(work: Any) -> Message:
 
 def _is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
-

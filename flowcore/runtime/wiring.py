@@ -225,7 +225,14 @@ class Wiring:
         ends = self._ends(spec, self.replica)
         wire: Any
         if spec.delivery == "durable":
-            wire = DurableInWire(ends, self.connection, self._streams[wire_id], self._take_items, spec.window)
+            wire = DurableInWire(
+                ends,
+                self.connection,
+                self._streams[wire_id],
+                self._take_items,
+                spec.window,
+                is_shared=spec.replicas > 1,
+            )
         else:
             options: dict[str, Any] = {"window": spec.window}
             kind: Any = InWire

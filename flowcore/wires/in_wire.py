@@ -49,7 +49,6 @@ class InWire:
         window: as in the document; the queue holds no more than that.
         publish: sends an ack's bytes.
         deliver: takes a run of new items into the node's queue.
-        applied: (epoch, next) stored with the node's state: what is below it was handled by an earlier process.
         is_fed_alone: a replica's or a cycle-closing wire: all messages come in offers.
     """
 
@@ -63,7 +62,6 @@ class InWire:
         deliver: Callable[[Sequence[Item]], None],
         *,
         window: int = 1024,
-        applied: tuple[int, int] = (0, 0),
         is_fed_alone: bool = False,
     ) -> None:
         self.ends = ends
@@ -75,12 +73,14 @@ class InWire:
         self.taken: deque[Item] = deque()  # past the floor, in order
         self.counts = {"taken": 0, "duplicates": 0, "gaps": 0, "drops": 0}
         self.is_fed_alone = is_fed_alone
-        self.in_port = ""
+        self.in_port = self.id_prefix = ""  # these four are set and read by the node's process
+        self.check: Any = None
+        self.page_hash = 0
         self.on_unsaid: Callable[[], None] = lambda: None  # something is to be said within ACK_TIMER_S
         self._n = 0
         self._publish = publish
         self._deliver = deliver
-        self._applied = applied
+        self._applied = (0, 0)
         self._unsaid = 0
         self._is_wanting = False
         self._want_at_s = 0.0
@@ -90,6 +90,10 @@ class InWire:
     def queued(self) -> int:
         """Taken and not yet done."""
         return len(self.taken)
+
+    def resume(self, applied: tuple[int, int]) -> None:
+        """Begin: what lies below `applied` (epoch, next) is contained in the state this process starts from."""
+        self._applied = applied
 
     # -- frames in ----------------------------------------------------------------------------------------------
 

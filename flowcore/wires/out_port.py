@@ -35,7 +35,7 @@ class MessageTooLarge(ValueError):
 class Kept:
     """One emitted message that somebody is still owed."""
 
-    __slots__ = ("cause", "open", "packed", "payload_key", "seq", "sent_s", "size")
+    __slots__ = ("cause", "open", "packed", "payload_key", "sent_s", "seq", "size")
 
     def __init__(self, seq: int, packed: bytes, cause: Cause | None, sent_s: float, key: str) -> None:
         self.seq = seq

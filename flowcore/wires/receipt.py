@@ -33,10 +33,11 @@ class Receipt(Cause):
     A source that can replay confirms to its own source at the receipt, not at the send.
     """
 
-    __slots__ = ("_future", "_then", "position")
+    __slots__ = ("_future", "_then", "is_for_input", "position")
 
     def __init__(self) -> None:
         super().__init__()
+        self.is_for_input = False  # sent by a handler: its un-acked input makes it again
         self.position: Any = None  # of a source that can replay: it makes the message again
         self._future: asyncio.Future | None = None
         self._then: list[Callable[[], None]] | None = None

@@ -1,0 +1,421 @@
+"""The child side of a node: one process that connects, waits for `go`, handles messages, and ends when told.
+
+    main(spec, link, page)    what the fork server calls
+
+States, as the page shows them: starting -> ready (imported, `on_start` done) -> running (after `go`) -> draining.
+A process that is ready says nothing on any wire, so that the one it replaces can finish first.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import os
+import socket
+import sys
+import time
+import traceback
+from typing import Any
+
+from flowcore.bus import subjects
+from flowcore.bus.connection import Connection
+from flowcore.bus.envelope import join, pack, unpack
+from flowcore.flow.types import fits
+from flowcore.node.bus import NodeBus
+from flowcore.node.engine import Engine
+from flowcore.node.node import Node
+from flowcore.runtime.link import MAX_FRAME, Link
+from flowcore.runtime.page import DRAINING, READY, RUNNING, STARTING, Page, wire_hash
+from flowcore.runtime.stats import Statistics
+from flowcore.runtime.store import BusStore, BusValues, GivenUp
+from flowcore.runtime.wiring import Wiring
+from flowcore.wires.out_port import Kept
+from flowcore.wires.receipt import Receipt
+
+_BEAT_S = 1.0
+_LAST_ACKS_S = 0.05  # how long a replaced process waits for acks of its outputs
+_CONNECT_S = 2.0  # a start does not wait longer for a bus that is away
+_ERRORS_PER_S = 10  # summaries that go to the host; `.error` has them all
+STUCK_STATUS, STALE_STATUS = 75, 76
+
+
+def main(spec: dict[str, Any], link: socket.socket, page: memoryview) -> int:
+    """Be the process of a node until its end. Returns the exit status."""
+    import uvloop
+
+    sys.setswitchinterval(0.001)  # a busy handler thread must not keep the event loop waiting for 5 ms
+    return uvloop.run(Runner(spec, Page(page)).run(link))
+
+
+class Runner:
+    """One node process; also the `Around` of its engine."""
+
+    def __init__(self, spec: dict[str, Any], page: Page) -> None:
+        self.spec, self.page = spec, page
+        self.flow, self.node_id = spec["flow"], spec["node"]
+        self._mode = spec.get("mode", "run")
+        self._ended: asyncio.Future[int] | None = None
+        self._state = STARTING
+        self._error_budget = float(_ERRORS_PER_S)
+        self._error_at_s = time.monotonic()
+        self._went = False
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    async def run(self, sock: socket.socket) -> int:
+        """Start, wait for the end."""
+        loop = asyncio.get_running_loop()
+        self._ended = loop.create_future()
+        self.link = await Link.open(sock, self._on_frame, self._on_host_gone)
+        self.page.beat()
+        self._log_to_link()
+        try:
+            node_class = load_class(self.spec)
+            await self._build(node_class)
+            await self.engine.warm_up()
+        except BaseException as e:
+            text = f"{type(e).__name__}: {e}"
+            self.link.send("fail", error=text, traceback=traceback.format_exc()[-8192:])
+            await self.link.flush()
+            return 1
+        self._set_state(READY)
+        self.link.send("ready")
+        loop.call_later(_BEAT_S, self._beat)
+        status = await self._ended
+        await self.link.flush()
+        return status
+
+    async def _build(self, node_class: type[Node]) -> None:
+        spec, bus = self.spec, self.spec["bus"]
+        self.connection = Connection(
+            bus["url"],
+            user=bus.get("user"),
+            password=bus.get("password"),
+            name=f"{self.flow}.{spec['process']}",
+            inbox=bus.get("inbox") or "_INBOX",
+            on_up=self._on_up,
+            on_down=lambda: self.link.send("bus", up=False),
+            on_refused=self._on_refused,
+        )
+        self.wiring = Wiring(spec, self.connection, node_class.inputs, self._take, self._on_reject)
+        self.wiring.on_malformed = self._on_malformed
+        self._given_up = GivenUp(self.connection, self.flow, self.node_id)
+        self.engine = Engine(
+            node_class,
+            flow=self.flow,
+            node_id=self.node_id,
+            config=spec["config"],
+            settings=spec["settings"],
+            ports=self.wiring.ports,
+            main_port=spec["outputs"][0] if spec["outputs"] else None,
+            around=self,
+            store=BusStore(self.connection, spec["state_key"]),
+            contexts=BusValues(self.connection),
+            inc=spec["inc"],
+            extras={
+                "bus": NodeBus(self.connection),
+                "embedded_mqtt": spec.get("embedded_mqtt"),
+                "script_socket": spec.get("script_socket"),
+            },
+        )
+        self.engine.committer.on_stale = self._on_stale
+        self.engine.turns.on_gave_up = self._on_gave_up
+        self._statistics = Statistics(spec, self.engine, self.wiring)
+        connecting = asyncio.get_running_loop().create_task(self._connect())
+        await asyncio.wait({connecting}, timeout=_CONNECT_S)
+        self._connecting = connecting
+
+    async def _connect(self) -> None:
+        await self.connection.connect()
+        await self.wiring.subscribe()
+        with contextlib.suppress(TimeoutError):
+            await self.connection.flush()
+
+    async def _go(self, frame: dict[str, Any]) -> None:
+        """Now this is the node's process: read the state, emit what is owed from before, begin."""
+        self._went = True
+        self.link.answer(frame, "running")
+        await self._connecting
+        engine, wiring = self.engine, self.wiring
+        record = await engine.load()
+        for suspect in frame.get("suspects") or ():
+            key = (wire_hash(suspect["wire"]), suspect["epoch"], suspect["seq"])
+            engine.turns.suspects[key] = suspect["tries"]
+        now_s = time.monotonic()
+        inherited = [(port, envelope) for port, envelope in record.outbox]
+        if frame.get("handover"):
+            inherited += [(port, envelope) for port, envelope in unpack(frame["handover"], limit=MAX_FRAME)]
+        await wiring.go_live(record.applied)
+        for port, envelope in inherited:
+            if port in wiring.ports:
+                wiring.ports[port].emit_again([envelope], now_s, Receipt)
+        engine.emitter.flush()
+        self._apply_mode()
+        engine.start()
+        self._set_state(RUNNING)
+
+    async def _stop(self, frame: dict[str, Any]) -> None:
+        """Finish the handler, save, say the last acks, hand over what nobody can make again, end."""
+        assert self._ended is not None
+        self._set_state(DRAINING)
+        handover, unacked = None, {}
+        if self._went:
+            drain_s = float(frame.get("drain_s") or self.spec["settings"].get("drain_timeout_s", 5.0))
+            self.wiring.is_draining = True
+            await self.engine.stop(drain_s)
+            await self._wait_for_acks(0.0 if frame.get("quick") else _LAST_ACKS_S)
+            self.wiring.say_all()
+            handover = self._handover()
+            unacked = self.wiring.unacked()
+            await self.wiring.close()
+            await self.connection.close()
+        self.link.answer(frame, "bye", handover=handover, unacked=unacked)
+        if not self._ended.done():
+            self._ended.set_result(0)
+
+    async def _wait_for_acks(self, seconds: float) -> None:
+        until_s = time.monotonic() + seconds
+        while time.monotonic() < until_s and self.wiring.unacked():
+            await asyncio.sleep(0.002)
+
+    def _handover(self) -> bytes | None:
+        """Un-acked outputs that no un-acked input can make again (a source's, a `sent` node's)."""
+        if self.engine.committer.has_record:
+            return None  # the record's outbox has them
+        parts = []
+        for name, port in self.wiring.ports.items():
+            for kept in port.owed():
+                if not self._can_be_made_again(kept):
+                    parts.append(b"\x92" + pack(name) + kept.packed)
+        return join(parts) if parts else None
+
+    @staticmethod
+    def _can_be_made_again(kept: Kept) -> bool:
+        cause = kept.cause
+        if isinstance(cause, Receipt):
+            return cause.position is not None or cause.is_for_input
+        return cause is not None and cause.open > 0
+
+    def _on_host_gone(self) -> None:
+        os._exit(0)  # nobody is left to end us in order (the host was killed)
+
+    # -- frames of the host ---------------------------------------------------------------------------------------
+
+    def _on_frame(self, frame: dict[str, Any]) -> None:
+        asyncio.get_running_loop().create_task(self._handle(frame))
+
+    async def _handle(self, frame: dict[str, Any]) -> None:
+        op = frame["op"]
+        try:
+            match op:
+                case "go":
+                    await self._go(frame)
+                case "stop":
+                    await self._stop(frame)
+                case "rewire":
+                    await self.wiring.rewire(frame["wires_in"], frame["wires_out"], frame.get("streams") or {})
+                    self.link.answer(frame, "rewired")
+                case "reconfigure":
+                    await self._reconfigure(frame)
+                case "pause" | "resume":
+                    self._mode = "paused" if op == "pause" else "run"
+                    self._apply_mode()
+                case "bypass":
+                    self._mode = "bypassed" if frame["on"] else "run"
+                    self._apply_mode()
+                case "quiesce":
+                    await self.engine.quiesce()
+                case "drained?" | "drained":
+                    self.link.answer(
+                        frame,
+                        "drained",
+                        unacked=self.wiring.unacked(),
+                        queued=len(self.engine.queue) + self.engine.turns.busy,
+                    )
+                case "inject":
+                    self._inject(frame)
+                case "last?" | "last":
+                    port = self.wiring.ports.get(frame["port"] or self.engine.emitter.main or "")
+                    self.link.answer(frame, "last", envelope=port.last if port else None)
+                case "consumer_failed":
+                    self.wiring.set_consumer_failed(frame["wire"], frame["failed"])
+        except Exception as e:
+            self.link.answer(frame, "failed", error=f"{op}: {type(e).__name__}: {e}")
+            logging.getLogger("flowcore.runner").exception("%s failed", op)
+            if op == "go" and self._ended is not None and not self._ended.done():
+                self._ended.set_result(1)
+
+    async def _reconfigure(self, frame: dict[str, Any]) -> None:
+        try:
+            await self.engine.reconfigure(frame["config"])
+        except Exception as e:
+            self.link.answer(frame, "reconfigured", error=f"{type(e).__name__}: {e}")
+        else:
+            self.link.answer(frame, "reconfigured", error=None)
+
+    def _inject(self, frame: dict[str, Any]) -> None:
+        port = frame.get("port") or next(iter(self.spec["inputs"]), "")
+        body = {"payload": frame.get("payload"), "topic": frame.get("topic") or "", "ts": time.time_ns()}
+        try:
+            self.wiring.inject(port, [body])
+        except LookupError as e:
+            self.link.answer(frame, "injected", error=str(e))
+        else:
+            self.link.answer(frame, "injected", error=None)
+
+    def _apply_mode(self) -> None:
+        engine = self.engine
+        if self._mode == "paused":
+            engine.pause()
+        else:
+            engine.resume()
+        engine.turns.bypass_to = self._bypass_port() if self._mode == "bypassed" else None
+
+    def _bypass_port(self) -> str | None:
+        """The first output whose type takes what the first input brings."""
+        node = self.engine.node
+        inputs = [port.type_name for port in node.inputs.values()] or ["any"]
+        for name in self.spec["outputs"]:
+            out = node.outputs.get(name)
+            if out is None or fits(inputs[0], out.type_name):
+                return name
+        return next(iter(self.spec["outputs"]), None)
+
+    # -- what happens on the bus ----------------------------------------------------------------------------------
+
+    def _take(self, works: list[Any]) -> None:
+        self.engine.put(works)
+
+    def _on_up(self) -> None:
+        self.link.send("bus", up=True)
+        if hasattr(self, "wiring"):
+            self.wiring.on_up()
+
+    def _on_refused(self, text: str) -> None:
+        self.link.send("refused", subject=text)
+        self.status(f"refused by the bus: {text}", "error")
+
+    def _on_malformed(self, subject: str, why: str) -> None:
+        self._summary({"error": "Malformed", "text": f"{subject}: {why}"})
+        if self._error_budget >= 1:
+            body = {"flow": self.flow, "node": self.node_id, "error": "Malformed", "text": why, "subject": subject}
+            self._publish_event("error", body | {"ts": time.time_ns()})
+
+    def _on_reject(self, kept: Kept) -> None:
+        body = {
+            "flow": self.flow,
+            "node": self.node_id,
+            "error": "CycleFull",
+            "text": "a wire that closes a cycle is at its bound; its newest message is rejected",
+            "ts": time.time_ns(),
+            "message": unpack(kept.packed),
+        }
+        self.event("error", body)
+        self.engine.counts["errors"] += 1
+        if not self.engine.send_hidden("error", body, None, None):
+            self.engine.spawn(self.give_up(body))
+
+    def _on_stale(self) -> None:
+        self.link.send("log", level="error", text=str(self.engine.committer.stale))
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(STALE_STATUS)
+
+    def _on_gave_up(self, work: Any) -> None:
+        wire = next((name for name, one in self.wiring.ins.items() if one is work.wire), "")
+        self.link.send("gave_up", wire=wire, epoch=work.epoch, seq=work.seq)
+
+    # -- Around: what the engine says -----------------------------------------------------------------------------
+
+    def status(self, text: str, kind: str) -> None:
+        self.link.send("status", text=text, kind=kind)
+        self._publish_event("status", {"node": self.node_id, "text": text, "kind": kind, "ts": time.time_ns()})
+
+    def event(self, kind: str, body: dict) -> None:
+        if kind == "error":
+            self._summary(body)
+        self._publish_event(kind, body)
+
+    def _publish_event(self, kind: str, body: dict) -> None:
+        try:
+            data = pack(body)
+        except (TypeError, ValueError):
+            data = pack(
+                {key: value if isinstance(value, (str, int)) else repr(value)[:8192] for key, value in body.items()}
+            )
+        self.connection.publish(subjects.event(self.flow, self.node_id, kind), data)
+
+    def _summary(self, body: dict) -> None:
+        """Tell the host of an error, at most ten times a second."""
+        now_s = time.monotonic()
+        self._error_budget = min(_ERRORS_PER_S, self._error_budget + (now_s - self._error_at_s) * _ERRORS_PER_S)
+        self._error_at_s = now_s
+        if self._error_budget >= 1:
+            self._error_budget -= 1
+            self.link.send("error", error=body.get("error"), text=body.get("text"), traceback=body.get("traceback", ""))
+
+    async def give_up(self, body: dict) -> None:
+        await self._given_up.keep(body)
+
+    def stuck(self, message: Any) -> None:
+        self.link.send("log", level="error", text=f"the handler does not come back from its time-out ({message.id})")
+        os._exit(STUCK_STATUS)
+
+    def enter(self, work: Any) -> int | None:
+        hashed = work.wire.page_hash
+        return self.page.enter(hashed, work.epoch, work.seq) if hashed else None
+
+    def leave(self, slot: int | None, handled: int = 1) -> None:
+        self.page.leave(slot, handled)
+
+    # -- each second ----------------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        self.page.beat()
+        body = self._statistics.due(
+            self._mode if self._state == RUNNING and self._mode != "run" else _WORDS[self._state]
+        )
+        if body is not None:
+            self._publish_event("stats", body)
+        asyncio.get_running_loop().call_later(_BEAT_S, self._beat)
+
+    def _set_state(self, state: int) -> None:
+        self._state = state
+        self.page.set_state(state)
+
+    def _log_to_link(self) -> None:
+        handler = _LinkHandler(self.link, asyncio.get_running_loop())
+        root = logging.getLogger()
+        root.handlers[:] = [handler]
+        root.setLevel(logging.INFO)
+        logging.getLogger("nats").setLevel(logging.CRITICAL)
+
+
+_WORDS = {STARTING: "starting", READY: "ready", RUNNING: "running", DRAINING: "draining"}
+
+
+class _LinkHandler(logging.Handler):
+    """Log records of the node go over the link; the host writes them down."""
+
+    def __init__(self, link: Link, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._link, self._loop = link, loop
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = self.format(record)[:8192]
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(lambda: self._link.send("log", level=record.levelname.lower(), text=text))
+
+
+def load_class(spec: dict[str, Any]) -> type[Node]:
+    """Import the class of a node.
+
+    Raises:
+        ImportError, and whatever its module raises.
+    """
+    module = importlib.import_module(spec["module"])
+    found: Any = module
+    for name in spec["qualname"].split("."):
+        found = getattr(found, name)
+    if not (isinstance(found, type) and issubclass(found, Node)):
+        raise ImportError(f"{spec['module']}.{spec['qualname']} is no node class")
+    return found

@@ -1,0 +1,145 @@
+"""A node process's own entries on the bus: its state record, shared contexts, and messages it gives up.
+
+Reads go the direct path (`$JS.API.DIRECT.GET.<stream>.<subject>`), which the server can allow key by key. Everything
+waits while the bus is away: a state that is not stored acks nothing, so the wires push back meanwhile.
+"""
+
+import asyncio
+import json
+import logging
+import random
+from typing import Any
+
+import nats.errors
+
+from flowcore.bus import subjects
+from flowcore.bus.connection import Connection
+from flowcore.bus.envelope import pack
+from flowcore.node.state import Record, StateStale
+
+_WRONG_LAST_SEQUENCE = 10071
+_LAST_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
+
+_log = logging.getLogger("flowcore.store")
+
+
+class _Entries:
+    """Direct reads and checked writes of one bucket's keys."""
+
+    def __init__(self, connection: Connection, bucket: str) -> None:
+        self._connection, self._bucket = connection, bucket
+
+    async def read(self, key: str) -> tuple[bytes | None, int]:
+        """An entry's bytes (None: not there or deleted) and revision (0: never there). Waits for the bus."""
+        subject = f"$JS.API.DIRECT.GET.KV_{self._bucket}.$KV.{self._bucket}.{key}"
+        answer = await self._ask(subject, b"", None)
+        headers = answer.headers or {}
+        if headers.get("Status") == "404":
+            return None, 0
+        revision = int(headers.get("Nats-Sequence", 0))
+        return (None if headers.get("KV-Operation") in ("DEL", "PURGE") else answer.data), revision
+
+    async def write(self, key: str, value: bytes, revision: int | None) -> int | None:
+        """Write; returns the new revision, None when `revision` is not the newest. Waits for the bus.
+
+        Raises:
+            OSError: the bus refused for another reason (its text says which), such as a full bucket.
+        """
+        headers = None if revision is None else {_LAST_SEQUENCE: str(revision)}
+        answer = await self._ask(f"$KV.{self._bucket}.{key}", value, headers)
+        body = json.loads(answer.data)
+        if "error" not in body:
+            return int(body["seq"])
+        if body["error"].get("err_code") == _WRONG_LAST_SEQUENCE:
+            return None
+        raise OSError(f"{self._bucket} {key}: {body['error'].get('description')}")
+
+    async def _ask(self, subject: str, data: bytes, headers: dict | None) -> Any:
+        wait_s = _FIRST_WAIT_S
+        while True:
+            try:
+                return await self._connection.client.request(subject, data, timeout=5.0, headers=headers)
+            except (nats.errors.Error, OSError, TimeoutError):
+                await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))
+                wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+
+
+class BusStore:
+    """The state record of one node, as `flowcore.node.state.Store`."""
+
+    def __init__(self, connection: Connection, key: str) -> None:
+        self._entries, self._key = _Entries(connection, "state"), key
+        self._revision = 0
+
+    async def load(self) -> bytes | None:
+        """The newest record; remembers its revision."""
+        data, self._revision = await self._entries.read(self._key)
+        return data
+
+    async def save(self, record: bytes) -> None:
+        """Write with compare-and-set; waits while the bus is away or has no room.
+
+        Raises:
+            StateStale: another process has written since.
+        """
+        while True:
+            try:
+                revision = await self._entries.write(self._key, record, self._revision)
+            except OSError as e:
+                _log.warning("the state cannot be stored: %s", e)
+                await asyncio.sleep(1.0)
+                continue
+            if revision is not None:
+                self._revision = revision
+                return
+            # Perhaps our own write, whose answer was lost on the way.
+            data, revision = await self._entries.read(self._key)
+            mine, stored = Record.unpack(record), Record.unpack(data)
+            if (mine.inc, mine.n) == (stored.inc, stored.n):
+                self._revision = revision
+                return
+            if data is None and revision >= self._revision:  # deleted by `flowcore state delete`: begin again
+                self._revision = revision
+                continue
+            raise StateStale(f"the state of {self._key} was written by process {stored.inc}, this is {mine.inc}")
+
+
+class BusValues:
+    """The bucket of shared contexts, as `flowcore.node.context.KeyValues`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._entries = _Entries(connection, "context")
+
+    async def get(self, key: str) -> tuple[bytes | None, int]:
+        """The entry's bytes and revision."""
+        return await self._entries.read(key)
+
+    async def put(self, key: str, value: bytes, revision: int | None) -> bool:
+        """Write it; False when `revision` is given and no longer the newest."""
+        return await self._entries.write(key, value, revision) is not None
+
+
+class GivenUp:
+    """Stores messages that were given up in the bounded stream that `flowcore errors` reads."""
+
+    def __init__(self, connection: Connection, flow: str, node: str) -> None:
+        self._connection, self._subject = connection, subjects.given_up(flow, node)
+
+    async def keep(self, body: dict) -> None:
+        """Returns when it is stored; waits while the bus is away."""
+        try:
+            data = pack(body)
+        except (TypeError, ValueError):
+            data = pack(body | {"message": repr(body.get("message"))[:8192]})
+        wait_s = _FIRST_WAIT_S
+        while True:
+            try:
+                answer = json.loads(await self._connection.request(self._subject, data))
+                if "error" not in answer:
+                    return
+                _log.warning("a message that was given up cannot be stored: %s", answer["error"].get("description"))
+            except (TimeoutError, ValueError):
+                pass
+            await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))
+            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
