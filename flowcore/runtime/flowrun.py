@@ -56,6 +56,7 @@ class FlowRun:
         self.revision = 0
         self.processes: dict[str, Supervised] = {}
         self.impossible: dict[str, str] = {}
+        self.turn = asyncio.Lock()  # held by whoever starts, replaces or stops processes
         self._ground = ground
 
     def of_node(self, node: str) -> list[Supervised]:

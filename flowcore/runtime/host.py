@@ -4,22 +4,63 @@
     await host.start()
     result = await host.deploy(text, "flows/factory.json")
     undrained = await host.stop()
+
+The parts: `reconcile` makes what runs what the store says, `supervise` keeps each process, `ground` is what they stand on.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
-from flowcore.runtime.results import DeployResult, FlowStatus, Undrained
+from flowcore.bus import storage, subjects
+from flowcore.bus.access import AccessStore
+from flowcore.bus.bucket import BucketError
+from flowcore.bus.connection import Connection
+from flowcore.bus.envelope import Malformed, unpack
+from flowcore.bus.secrets import SecretStore
+from flowcore.bus.server import EmbeddedServer
+from flowcore.flow.types import NodeTypeInfo
+from flowcore.flow.validate import Checked, check
+from flowcore.runtime.busrights import BusRights
+from flowcore.runtime.drain import drain
+from flowcore.runtime.environment import for_nodes
+from flowcore.runtime.flowrun import FlowRun
+from flowcore.runtime.flowstore import FlowStore, StoredFlow
+from flowcore.runtime.folder import DataFolder
+from flowcore.runtime.ground import Ground
+from flowcore.runtime.handover import Handovers
+from flowcore.runtime.health import Health, rss_bytes
+from flowcore.runtime.incarnation import Incarnations
+from flowcore.runtime.link import LinkClosed
+from flowcore.runtime.logs import HostLog, event
+from flowcore.runtime.plans import EVERY_NODE, Desired
+from flowcore.runtime.process import StartFailed
+from flowcore.runtime.reconcile import Reconciler
+from flowcore.runtime.results import (
+    DeployRefused,
+    DeployResult,
+    FlowStatus,
+    HostError,
+    NodeStatus,
+    Undrained,
+    UnknownFlow,
+    UnknownNode,
+)
+from flowcore.runtime.supervise import Supervised
+from flowcore.runtime.typewatch import TypeWatch
+from flowcore.runtime.zygote import ScriptZygote
 
-if TYPE_CHECKING:
-    from flowcore.bus.access import AccessStore
-    from flowcore.bus.connection import Connection
-    from flowcore.bus.secrets import SecretStore
-    from flowcore.bus.server import EmbeddedServer
-    from flowcore.flow.types import NodeTypeInfo
-    from flowcore.flow.validate import Checked
+_CONNECT_TIMEOUT_S = 30.0
+_SETTLE_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -27,60 +68,215 @@ class HostOptions:
     """How a host runs. Ports 0: any free one; else the port, or the next free one when it is taken."""
 
     folder: Path = Path(".flowcore")
-    nats_url: str | None = None  # None: embedded server
+    nats_url: str | None = None  # None: embedded server; else with user and password in it, where it asks for them
     listen: str = "127.0.0.1"
     nats_port: int = 4222
     mqtt_port: int = 1883
     drain_s: float = 10.0
     heartbeat_s: float = 5.0
+    start_timeout_s: float = 60.0  # from fork to ready: import, on_start, connect
     terminal: bool = False  # log lines also as plain text on stderr
     runner: str = "flowcore.runtime.runner"
 
 
 class Host:
-    """See the module. All methods but `start` need a started host.
+    """See the module. All methods but `start` and `run` need a started host.
 
     Attributes:
         options, folder
+        log_file: JSON lines, rotated.
         server: the embedded server, None with `nats_url`.
         connection: the host's own bus connection, with all rights.
         url, user, password: how control services and the command connect (full rights; also in run.json).
-        types: node type -> NodeTypeInfo, kept new while packages come and go.
-        type_problems: plug-ins that could not be read, one text each.
         secrets, access: the stores in the data folder.
+        reconciler: `await reconciler.applied(flow, revision)` gives the result of a revision.
     """
 
-    server: "EmbeddedServer | None"
-    connection: "Connection"
-    types: "Mapping[str, NodeTypeInfo]"
-    type_problems: list[str]
-    secrets: "SecretStore"
-    access: "AccessStore"
+    server: EmbeddedServer | None
+    connection: Connection
+    reconciler: Reconciler
 
-    def __init__(self, options: HostOptions) -> None: ...
+    def __init__(self, options: HostOptions) -> None:
+        self.options = options
+        self.folder = options.folder
+        self.log_file = options.folder / "logs" / "flowcore.jsonl"
+        self.url, self.user, self.password = "", None, None  # type: str, str | None, str | None
+        self.server = None
+        self.secrets, self.access = SecretStore(options.folder), AccessStore(options.folder)
+        self.stopping = False
+        self._data = DataFolder(options.folder)
+        self._log: HostLog | None = None
+        self._rights = BusRights(self.access)
+        self._handovers = Handovers(options.folder)
+        self._zygote = ScriptZygote(options.folder)
+        self._types = TypeWatch(for_nodes(os.environ), self._on_types)
+        self._health = Health(self._processes, options.heartbeat_s)
+        self._stats: dict[tuple[str, str], bytes] = {}
+        self._badges: dict[tuple[str, str], bytes] = {}
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._stop_asked = asyncio.Event()
+        self._started: list[Callable[[], Any]] = []  # how to undo what was started, newest last
+
+    @property
+    def types(self) -> Mapping[str, NodeTypeInfo]:
+        """Node type -> what it is, kept new while packages come and go."""
+        return self._types.known.types
+
+    @property
+    def type_problems(self) -> list[str]:
+        """Plug-ins that cannot be used, one text each."""
+        return [f"plug-in {one.plugin}: {one.text}" if one.plugin else one.text for one in self._types.known.problems]
+
+    @property
+    def sandbox_missing(self) -> list[str]:
+        """Layers of the sandbox for scripts that this machine lacks; empty until a script was started."""
+        return self._zygote.missing
 
     # Life
 
     async def start(self) -> None:
-        """Lock the folder, start bus, fork server and script zygote, and run what `flows` and `desired` say.
+        """Lock the folder, start bus and fork server, and begin to run what `flows` and `desired` say.
 
         Raises:
             HostLocked: another host has the data folder.
+            BusError, StorageError, TimeoutError: the bus does not start or answer; nothing is left running.
         """
+        self._data.lock()
+        self._started.append(self._data.unlock)
+        try:
+            await self._start()
+        except BaseException:
+            await self._undo()
+            raise
+
+    async def _start(self) -> None:
+        self._log = HostLog(self.folder / "logs", self.options.terminal)
+        self._started.append(self._log.close)
+        incarnations = Incarnations(self.folder)
+        await asyncio.gather(self._start_bus(), self._types.start())
+        self._started.append(self._types.stop)
+        self._ground = Ground(
+            connection=self.connection,
+            rights=self._rights,
+            secrets=self.secrets,
+            incarnations=incarnations,
+            handovers=self._handovers,
+            zygote=self._zygote,
+            type_list=lambda: self._types.known,
+            find=self._find,
+            bus_url=self.options.nats_url or self.url,
+            own_server=self.server is not None,
+            runner=self.options.runner,
+            start_timeout_s=self.options.start_timeout_s,
+        )
+        self._started += [self._zygote.stop, self._ground.close]
+        self._store = FlowStore(self.connection, lambda flow: self.reconciler.changed(flow))
+        self.reconciler = Reconciler(self._store, self._ground)
+        self._started.append(self._store.stop)
+        await self.connection.subscribe("flow.*.*.stats", self._on_stats)
+        await self._ground.fork_server(()).start()
+        await self._store.start()
+        self._tasks.append(asyncio.get_running_loop().create_task(self._health.run(), name="health"))
+        self._data.write_run_file(
+            url=self.url,
+            user=self.user,
+            password=self.password,
+            mqtt_port=self.server.mqtt_port if self.server else None,
+            log=str(self.log_file.absolute()),
+        )
+        self._started.append(self._data.remove_run_file)
+
+    async def _start_bus(self) -> None:
+        """The server, the host's connection to it, and what the engine keeps there."""
+        options = self.options
+        if options.nats_url is None:
+            self.server = EmbeddedServer(
+                self.folder,
+                listen=options.listen,
+                nats_port=options.nats_port,
+                mqtt_port=options.mqtt_port,
+                on_event=self._on_server,
+            )
+            await self.server.start(self._rights.everyone())
+            self._started.append(self.server.stop)
+            self._rights.use(self.server)
+            self.url = self.server.url
+            host, command = self._rights.host, self._rights.command
+            self.user, self.password = command.name, command.password
+            self.connection = Connection(
+                self.url, user=host.name, password=host.password, name="flowcore host", inbox=host.inbox, on_up=self._on_up
+            )
+        else:
+            parts = urlsplit(options.nats_url)
+            self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+            self.user, self.password = (unquote(part) if part else None for part in (parts.username, parts.password))
+            self.connection = Connection(
+                self.url, user=self.user, password=self.password, name="flowcore host", on_up=self._on_up
+            )
+        await self.connection.connect(timeout=_CONNECT_TIMEOUT_S)
+        self._started.append(self.connection.close)
+        await storage.ensure(self.connection.jetstream())
 
     async def stop(self, drain_s: float | None = None) -> list[Undrained]:
         """Quiesce sources, let wires drain, hand over what is left to the next start, end everything."""
+        self.stopping = True
+        event("stopping")
+        await self.reconciler.close()
+        undrained = await drain(self.reconciler.runs, self.options.drain_s if drain_s is None else drain_s, self._handovers)
+        for wire in undrained:
+            event("not drained", logging.WARNING, flow=wire.flow, wire=wire.wire, unacked=wire.unacked)
+        await self._undo()
+        return undrained
+
+    async def _undo(self) -> None:
+        """End what was started, newest first; one that fails does not keep the others."""
+        self.stopping = True
+        for task in self._tasks:
+            task.cancel()
+        self._rights.close()
+        while self._started:
+            undo = self._started.pop()
+            try:
+                done = undo()
+                if asyncio.iscoroutine(done):
+                    await done
+            except Exception:
+                logging.getLogger("flowcore.host").exception("%s while stopping", undo)
 
     async def run(self, on_started: "Callable[[Host], Any] | None" = None) -> list[Undrained]:
         """start(), wait for SIGINT or SIGTERM (or `request_stop()`), stop(); a second signal ends at once."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGINT, signal.SIGTERM)
+        try:
+            for number in signals:
+                loop.add_signal_handler(number, self._on_signal, number)
+            await self.start()
+            if on_started is not None:
+                on_started(self)
+            await self._stop_asked.wait()
+            return await self.stop()
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
 
     def request_stop(self) -> None:
         """Make `run()` go on to its orderly stop; what `flowcore down` asks for."""
+        self._stop_asked.set()
+
+    def _on_signal(self, number: int) -> None:
+        if not self._stop_asked.is_set():
+            self._stop_asked.set()
+            return
+        event("ended at once by a second signal", logging.WARNING)
+        self._data.remove_run_file()
+        # What we started has asked the kernel to die with us, nats-server too.
+        os._exit(128 + number)
 
     # Documents
 
-    def check(self, text: str | bytes, filename: str) -> "Checked":
+    def check(self, text: str | bytes, filename: str) -> Checked:
         """Validate with the types, secrets and environment of this host; changes nothing."""
+        return check(text, filename, self.types, os.environ, set(self.secrets.names()), self.reconciler.others(_id_in(text)))
 
     async def deploy(
         self, text: str | bytes, filename: str = "<deploy>", *, based_on: int | None = None, timeout_s: float = 60.0
@@ -92,11 +288,23 @@ class Host:
         Raises:
             DeployRefused: the document has errors; nothing was changed.
             StaleRevision: the newest revision is not `based_on`.
-            TimeoutError: it is stored, but not yet applied after `timeout_s`.
+            TimeoutError: it is stored, but not yet applied after `timeout_s`; or the bus is away and nothing was stored.
         """
+        begun = time.perf_counter()
+        checked = self.check(text, filename)
+        if checked.document is None or checked.resolved is None:
+            raise DeployRefused(_id_in(text) or filename, checked.problems)
+        flow = checked.document.id
+        stored = await self._bus(self._store.put(flow, json.loads(text), filename, based_on))
+        result = await self._settle(flow, timeout_s, f"revision {stored.revision} of flow {flow!r} is stored")
+        warnings = tuple(str(one) for one in checked.problems)
+        return replace(result, notes=(*warnings, *result.notes), took_s=time.perf_counter() - begun)
 
     async def remove(self, flow: str) -> DeployResult:
         """Stop a flow and take it out of the bucket; its revisions stay in the history."""
+        self._known(flow)
+        await self._bus(self._store.remove(flow))
+        return await self._settle(flow, _SETTLE_TIMEOUT_S, f"flow {flow!r} is removed")
 
     async def document(self, flow: str, revision: int | None = None) -> dict[str, Any]:
         """{"flow", "revision", "created_ns", "document", "source"} of one revision (None: the newest).
@@ -104,48 +312,260 @@ class Host:
         Raises:
             UnknownFlow: also when that revision is no longer kept.
         """
+        stored = await self._bus(self._store.revision(flow, revision))
+        if stored is None:
+            raise UnknownFlow(flow, self.flows())
+        return _shown(stored)
 
     async def revisions(self, flow: str) -> list[dict[str, Any]]:
         """As `document` gives them, oldest first, without the documents themselves; deletions as {"deleted": True}."""
+        shown = [_shown(stored) for stored in await self._bus(self._store.revisions(flow))]
+        if not shown:
+            raise UnknownFlow(flow, self.flows())
+        for one in shown:
+            if one.pop("document") is None:
+                one["deleted"] = True
+        return shown
 
     # What should run: kept in `desired`, so it survives restarts of the host
 
     async def start_flow(self, flow: str) -> DeployResult:
         """Run a stopped flow again."""
+        return await self._desire(flow, running=True)
 
     async def stop_flow(self, flow: str) -> DeployResult:
         """Stop all processes of a flow, upstream first; the document stays."""
+        return await self._desire(flow, running=False)
 
     async def pause(self, flow: str, node: str | None = None) -> None:
         """Handle nothing more: queues fill and push back. None: every node of the flow."""
+        paused = self._desired(flow).paused
+        name = EVERY_NODE if node is None else self._node(flow, node)
+        await self._desire(flow, paused=(EVERY_NODE,) if name == EVERY_NODE else tuple(dict.fromkeys((*paused, name))))
 
     async def resume(self, flow: str, node: str | None = None) -> None:
         """Undo `pause`."""
+        paused = self._desired(flow).paused
+        if node is not None:
+            name = self._node(flow, node)
+            everyone = self._run(flow).resolved
+            paused = tuple(everyone.nodes) if EVERY_NODE in paused and everyone else paused
+            paused = tuple(one for one in paused if one != name)
+        await self._desire(flow, paused=paused if node is not None else ())
 
     async def bypass(self, flow: str, node: str, on: bool = True) -> None:
         """Send input on to the first output of a fitting type, without the node's handler."""
+        name = self._node(flow, node)
+        others = tuple(one for one in self._desired(flow).bypassed if one != name)
+        await self._desire(flow, bypassed=(*others, name) if on else others)
 
     # Now, and only now
 
     async def restart(self, flow: str, node: str | None = None) -> None:
-        """Replace the processes of a node (None: of all) without loss; a failed node is started anew."""
+        """Replace the processes of a node (None: of all) without loss; a failed node is started anew.
+
+        Raises:
+            HostError: a new process did not get ready; an old one that ran goes on.
+        """
+        run = self._run(flow)
+        async with run.turn:
+            chosen = list(run.processes.values()) if node is None else self._all_of(flow, node)
+            failures = await asyncio.gather(*(self._restart(one) for one in chosen))
+        errors = [error for error in failures if error]
+        if errors:
+            raise HostError("; ".join(errors))
+
+    async def _restart(self, one: Supervised) -> str | None:
+        try:
+            async with self._ground.starts:
+                await one.restart()
+        except StartFailed as e:
+            if one.pid is None:
+                await one.start_later(e, one.plan)
+            return f"{one.plan.flow}.{one.plan.process} did not start: {e.error}"
+        return None
 
     async def kill(self, flow: str, node: str) -> list[int]:
         """SIGKILL a node's processes, as a crash would; the supervisor restarts them. Returns the pids."""
+        pids = [one.kill("killed on request") for one in self._all_of(flow, node)]
+        return [pid for pid in pids if pid is not None]
 
     async def inject(self, flow: str, node: str, port: str | None = None, payload: Any = None, topic: str = "") -> None:
         """Put a message into a node's input (port None: its first), or press the button of a source."""
+        one = self._one_of(flow, node)
+        if port is not None and port not in one.plan.inputs:
+            raise HostError(f"node {node!r} has no input {port!r} (it has: {', '.join(one.plan.inputs) or 'none'})")
+        if not one.send("inject", port=port, payload=payload, topic=topic):
+            raise HostError(f"node {node!r} of flow {flow!r} is {one.state}: it takes no message now")
 
     async def last(self, flow: str, node: str, port: str | None = None) -> dict[str, Any] | None:
         """The newest envelope of an output port (None: its first), None when it has sent nothing yet."""
+        one = self._one_of(flow, node)
+        try:
+            answer = await one.request("last?", "last", port=port)
+        except (LinkClosed, TimeoutError) as e:
+            raise HostError(f"node {node!r} of flow {flow!r} is {one.state} and does not answer: {e}") from None
+        if answer.get("error"):
+            raise HostError(str(answer["error"]))
+        return answer.get("envelope")
+
+    async def apply_access(self) -> None:
+        """The outsiders in `access` changed: tell the bus. Does nothing with `nats_url`, whose users are not ours."""
+        await self._rights.apply_access()
 
     # Looking
 
     def flows(self) -> list[str]:
         """Ids of all flows, running or not."""
+        return sorted(flow for flow, stored in self._store.documents.items() if stored.document is not None)
 
     def status(self, flow: str | None = None) -> list[FlowStatus]:
         """A snapshot from the pages, the supervisor and the newest stats; asks no node."""
+        return [self._flow_status(one) for one in ([self._known(flow)] if flow is not None else self.flows())]
 
     def state_key(self, flow: str, node: str) -> str:
         """The key of a node's `self.state` in the bucket `state`."""
+        return f"{flow}.{subjects.kv_key(node)}"
+
+    def _flow_status(self, flow: str) -> FlowStatus:
+        stored, desired, run = self._store.documents[flow], self._desired(flow), self.reconciler.runs.get(flow)
+        result = self.reconciler.results.get(flow)
+        wanted = "stopped" if not desired.running else "paused" if EVERY_NODE in desired.paused else "running"
+        nodes = [self._node_status(one) for one in run.processes.values()] if run else []
+        if run is not None and run.resolved is not None:
+            for node, why in run.impossible.items():
+                if node in run.resolved.nodes and not run.of_node(node):
+                    nodes.append(NodeStatus(flow, node, node, run.resolved.nodes[node].type, "failed", reason=why))
+        name = str((stored.document or {}).get("name", ""))
+        revision = run.revision if run else 0
+        return FlowStatus(flow, name, revision, wanted, tuple(nodes), (*result.problems, *result.notes) if result else ())
+
+    def _node_status(self, one: Supervised) -> NodeStatus:
+        plan, pid = one.plan, one.pid
+        stats = self._read(self._stats, plan.flow, plan.process)
+        badge, kind = one.badge
+        return NodeStatus(
+            flow=plan.flow,
+            node=plan.node,
+            process=plan.process,
+            type=plan.type,
+            state=one.state,
+            pid=pid,
+            inc=one.inc,
+            restarts=one.restarts,
+            reason=one.reason,
+            badge=badge,
+            badge_kind=kind,
+            since_ns=one.since_ns,
+            cpu=self._health.cpu(pid) if pid else 0.0,
+            rss_bytes=rss_bytes(pid) if pid else 0,
+            handled=one.handled,
+            stats=stats,
+        )
+
+    # Inside
+
+    def _processes(self) -> Iterable[Supervised]:
+        for run in list(self.reconciler.runs.values()):
+            yield from list(run.processes.values())
+
+    def _find(self, flow: str, node: str) -> list[Supervised]:
+        run = self.reconciler.runs.get(flow)
+        return run.of_node(node) if run else []
+
+    def _known(self, flow: str) -> str:
+        if flow not in self.flows():
+            raise UnknownFlow(flow, self.flows())
+        return flow
+
+    def _run(self, flow: str) -> FlowRun:
+        run = self.reconciler.runs.get(self._known(flow))
+        if run is None:
+            raise HostError(f"flow {flow!r} is not applied yet")
+        return run
+
+    def _all_of(self, flow: str, node: str) -> list[Supervised]:
+        run = self._run(flow)
+        found = run.of_node(node) or [one for name, one in run.processes.items() if name == node]
+        if not found:
+            raise UnknownNode(flow, node, list(dict.fromkeys(one.plan.node for one in run.processes.values())))
+        return found
+
+    def _one_of(self, flow: str, node: str) -> Supervised:
+        found = self._all_of(flow, node)
+        return next((one for one in found if one.is_up), found[0])
+
+    def _node(self, flow: str, node: str) -> str:
+        return self._all_of(flow, node)[0].plan.node
+
+    def _desired(self, flow: str) -> Desired:
+        return self._store.desired.get(self._known(flow), Desired())
+
+    async def _desire(self, flow: str, **changes: Any) -> DeployResult:
+        await self._bus(self._store.set_desired(flow, replace(self._desired(flow), **changes)))
+        return await self._settle(flow, _SETTLE_TIMEOUT_S, f"what is desired of flow {flow!r} is stored")
+
+    async def _settle(self, flow: str, timeout_s: float, stored: str) -> DeployResult:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self.reconciler.settled(flow, self.reconciler.mark(flow))
+        except TimeoutError as e:
+            raise TimeoutError(str(e) or f"{stored}, but was not applied within {timeout_s:g} s") from None
+
+    async def _bus(self, work: Any) -> Any:
+        """Do something that needs the bus, and say so when it is away."""
+        try:
+            return await work
+        except TimeoutError:
+            raise TimeoutError("the bus does not answer; nothing was changed, what runs goes on") from None
+        except BucketError as e:
+            raise HostError(f"{e}; nothing was changed") from None
+
+    def _on_up(self) -> None:
+        store = getattr(self, "_store", None)
+        if store is not None:
+            store.reread_soon()
+
+    def _on_types(self, changed: set[str]) -> None:
+        event("node types changed", detail=" ".join(sorted(changed)))
+        if not self.stopping:
+            self.reconciler.types_changed(changed)
+
+    def _on_server(self, kind: str, detail: str) -> None:
+        level = logging.INFO if kind in ("restarted", "disk_free") else logging.WARNING
+        event(f"bus {kind.replace('_', ' ')}", level, detail=detail)
+
+    def _on_stats(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
+        if reply or headers:
+            return
+        _, flow, node, _ = subject.split(".")
+        run = self.reconciler.runs.get(flow)
+        if run is not None and run.of_node(node):
+            self._stats[flow, node] = data
+
+    def _read(self, kept: dict[tuple[str, str], bytes], flow: str, process: str) -> dict[str, Any]:
+        data = kept.get((flow, process))
+        try:
+            value = unpack(data) if data is not None else {}
+        except Malformed:
+            return {}
+        return value if isinstance(value, dict) else {}
+
+
+def _id_in(text: str | bytes) -> str:
+    """The id a document says it has, "" when it cannot be read."""
+    with contextlib.suppress(ValueError, RecursionError):
+        document = json.loads(text)
+        if isinstance(document, dict):
+            return str(document.get("id", ""))
+    return ""
+
+
+def _shown(stored: StoredFlow) -> dict[str, Any]:
+    return {
+        "flow": stored.flow,
+        "revision": stored.revision,
+        "created_ns": stored.created_ns,
+        "document": stored.document,
+        "source": stored.source,
+    }

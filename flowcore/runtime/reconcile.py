@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from flowcore.bus.storage import StorageError
 from flowcore.flow.model import FlowDocument
 from flowcore.flow.problems import Report
 from flowcore.flow.resolve import resolve
-from flowcore.flow.resolved import ResolvedFlow
+from flowcore.flow.resolved import ResolvedFlow, WireSpec
 from flowcore.flow.types import NodeTypeInfo
 from flowcore.runtime.flowrun import FlowRun, Ground
 from flowcore.runtime.flowstore import FlowStore, StoredFlow
@@ -43,7 +43,7 @@ class HostGround(Ground, Protocol):
     async def ensure_streams(self, flow: str, resolved: ResolvedFlow) -> dict[str, dict[str, str]]:
         """Make the streams of durable wires. Raises StorageError, TimeoutError."""
 
-    async def remove_streams(self, flow: str, keep: Iterable[str]) -> None:
+    async def remove_streams(self, flow: str, keep: Mapping[str, WireSpec]) -> None:
         """Remove the streams of a flow's durable wires, except those of the wires in `keep`."""
 
 
@@ -134,15 +134,15 @@ class Reconciler:
         desired = self._store.desired.get(flow, Desired())
         run = self.runs.setdefault(flow, FlowRun(flow, self._ground))
         try:
-            result = await self._apply_to(run, stored, desired)
+            async with run.turn:
+                result = await self._apply_to(run, stored, desired)
         except asyncio.CancelledError:
             raise
         except (StorageError, TimeoutError, OSError) as e:
             result = DeployResult(flow, stored.revision, problems=(f"{flow}: {e}",), retry=True)
         except Exception as e:
-            event("a flow could not be applied", logging.ERROR, flow=flow, detail=f"{type(e).__name__}: {e}")
             logging.getLogger("flowcore.host").exception("reconcile %s", flow)
-            result = DeployResult(flow, stored.revision, problems=(f"{flow}: {type(e).__name__}: {e}",))
+            result = DeployResult(flow, stored.revision, problems=(f"{flow}: {type(e).__name__}: {e}",), retry=True)
         if not run.processes and stored.document is None:
             self.runs.pop(flow, None)
         _say(result)
@@ -173,10 +173,11 @@ class Reconciler:
             problems = [f"{stored.flow}: /{'/'.join(map(str, one['loc']))}: {one['msg']}" for one in e.errors()]
             return None, problems
         report = Report()
-        resolved = resolve(document, self._ground.types, os.environ, self._others(stored.flow), report=report)
+        resolved = resolve(document, self._ground.types, os.environ, self.others(stored.flow), report=report)
         return resolved, [str(one) for one in report.problems(stored.flow) if one.severity == "error"]
 
-    def _others(self, flow: str) -> list[FlowDocument]:
+    def others(self, flow: str) -> list[FlowDocument]:
+        """The documents of all other flows."""
         others = []
         for other, stored in self._store.documents.items():
             if other != flow and stored.document:

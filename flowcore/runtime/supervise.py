@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from flowcore.bus.wire_ends import wire_id
 from flowcore.runtime.forkclient import ForkServer
 from flowcore.runtime.intensity import Intensity, Suspects
 from flowcore.runtime.link import LinkClosed
@@ -486,6 +487,5 @@ class Supervised:
 
 
 def _wire_ids(plan: ProcessPlan) -> list[str]:
-    """The ids of its input wires, as the runner writes them in the page: a replica's ends with its number."""
-    names = [f"{w['producer']}.{w['port']}>{w['consumer']}.{w['in_port']}" for w in plan.wires_in]
-    return names if plan.replica is None else [f"{name}-{plan.replica}" for name in names]
+    """The ids of its input wires, as the runner writes them in the page."""
+    return [wire_id(wire) for wire in plan.wires_in]

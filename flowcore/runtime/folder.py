@@ -1,0 +1,54 @@
+"""The data folder: locked by the one host that uses it, with a file that says how to reach that host."""
+
+import fcntl
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from flowcore.runtime.results import HostLocked
+
+
+class DataFolder:
+    """The lock and `run.json` of a data folder. The lock ends with the process, however that ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._fd = folder, -1
+
+    def lock(self) -> None:
+        """Take the folder.
+
+        Raises:
+            HostLocked: another process has it.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(self._folder / "host.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            said = os.read(fd, 32).decode(errors="replace").strip()
+            os.close(fd)
+            raise HostLocked(str(self._folder), int(said) if said.isdigit() else None) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        self._fd = fd
+
+    def unlock(self) -> None:
+        """Let another host have it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def write_run_file(self, **values: Any) -> None:
+        """Write `run.json`, which holds a password: only its owner may read it, from its first byte on."""
+        new = self._folder / "run.json.new"
+        new.unlink(missing_ok=True)
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w") as file:
+            json.dump({"pid": os.getpid(), "started_ns": time.time_ns(), **values}, file)
+        new.replace(self._folder / "run.json")
+
+    def remove_run_file(self) -> None:
+        """The host is not to be reached any more."""
+        (self._folder / "run.json").unlink(missing_ok=True)

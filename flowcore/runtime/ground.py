@@ -1,0 +1,246 @@
+"""What flows and their processes stand on: fork servers, incarnations, rights, secrets, streams, and who is told what.
+
+One for each host. `supervise`, `flowrun` and `reconcile` say in protocols what they need; this is it.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from flowcore.bus import storage, subjects
+from flowcore.bus.connection import Connection
+from flowcore.bus.envelope import pack
+from flowcore.bus.secrets import SecretStore
+from flowcore.bus.wire_ends import wire_id
+from flowcore.flow.references import settle
+from flowcore.flow.resolved import ResolvedFlow, WireSpec
+from flowcore.flow.types import NodeTypeInfo
+from flowcore.runtime.busrights import BusRights, shared_bus
+from flowcore.runtime.environment import for_nodes
+from flowcore.runtime.forkclient import ForkServer
+from flowcore.runtime.handover import Handovers
+from flowcore.runtime.incarnation import Incarnations
+from flowcore.runtime.logs import event
+from flowcore.runtime.plans import durable_wires
+from flowcore.runtime.process import StartFailed
+from flowcore.runtime.supervise import ProcessPlan, Supervised
+from flowcore.runtime.typelist import TypeList
+from flowcore.runtime.zygote import ScriptZygote
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_SAID = {  # event of a supervised process -> level; others are no news
+    "crashed": logging.WARNING,
+    "start failed": logging.WARNING,
+    "killed": logging.WARNING,
+    "replace failed": logging.ERROR,
+    "failed": logging.ERROR,
+    "restarted": logging.INFO,
+    "recovered": logging.INFO,
+}
+
+
+@dataclass
+class Ground:
+    """See the module. `find` gives the processes of a node that runs, for telling its neighbours."""
+
+    connection: Connection
+    rights: BusRights
+    secrets: SecretStore
+    incarnations: Incarnations
+    handovers: Handovers
+    zygote: ScriptZygote
+    type_list: Callable[[], TypeList]
+    find: Callable[[str, str], list[Supervised]]
+    bus_url: str
+    own_server: bool
+    runner: str
+    start_timeout_s: float
+    starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2 * (os.cpu_count() or 2)))
+    fork_servers: dict[tuple[str, ...], ForkServer] = field(default_factory=dict)
+
+    # Types
+
+    @property
+    def types(self) -> Mapping[str, NodeTypeInfo]:
+        """The installed node types."""
+        return self.type_list().types
+
+    @property
+    def code(self) -> Mapping[str, str]:
+        """Node type -> what stands for its source."""
+        return self.type_list().code
+
+    # Processes
+
+    def next_incarnation(self) -> int:
+        """A number above all that were given before."""
+        return self.incarnations.next()
+
+    def fork_server(self, needs: tuple[str, ...]) -> ForkServer:
+        """The fork server that has these libraries; it is started with its first fork."""
+        if needs not in self.fork_servers:
+            self.fork_servers[needs] = ForkServer(
+                needs,
+                runner=self.runner,
+                environ=for_nodes(os.environ),
+                on_line=lambda line: event("fork server", logging.WARNING, needs=" ".join(needs), detail=line),
+            )
+        return self.fork_servers[needs]
+
+    def spec(self, plan: ProcessPlan, inc: int) -> dict[str, Any]:
+        """What the runner gets; never log it: secrets and the password of the bus are filled in.
+
+        Raises:
+            StartFailed: a secret or a name of the environment is not there.
+        """
+        try:
+            config = settle(plan.config, os.environ, self.secrets.get)
+        except Exception as e:  # a missing name, a lost key, a file that was tampered with
+            what = f"the environment has no {e}" if type(e) is KeyError else str(e.args[0] if e.args else e)
+            raise StartFailed(f"its config cannot be filled in: {what}", permanent=True) from None
+        return {
+            "flow": plan.flow,
+            "node": plan.node,
+            "process": plan.process,
+            "replica": plan.replica,
+            "type": plan.type,
+            "module": plan.module,
+            "qualname": plan.qualname,
+            "config": config,
+            "settings": plan.settings,
+            "inputs": list(plan.inputs),
+            "outputs": list(plan.outputs),
+            "wires_in": list(plan.wires_in),
+            "wires_out": list(plan.wires_out),
+            "streams": plan.streams,
+            "inc": inc,
+            "bus": self._bus(plan),
+            "state_key": f"{plan.flow}.{subjects.kv_key(plan.node)}",
+            "mode": plan.mode,
+            "script_socket": self.zygote.path if plan.script else None,
+        }
+
+    def _bus(self, plan: ProcessPlan) -> dict[str, str | None]:
+        if not self.own_server:
+            parts = urlsplit(self.bus_url)
+            user, password = (unquote(part) if part else None for part in (parts.username, parts.password))
+            return shared_bus(self.bus_url, user, password, plan.flow, plan.process)
+        user_of = self.rights.user(plan.flow, plan.process)
+        return {"url": self.bus_url, "user": user_of.name, "password": user_of.password, "inbox": user_of.inbox}
+
+    # Rights, streams, hand-overs
+
+    async def grant(self, flow: str, plans: Mapping[str, ProcessPlan]) -> None:
+        """Give the processes of a flow their rights on the bus, beside those they have."""
+        await self.rights.grant(flow, plans)
+        if any(plan.script for plan in plans.values()):
+            self.zygote.start()
+
+    def revoke_later(self, flow: str, plans: Mapping[str, ProcessPlan], after_s: float) -> None:
+        """Take away what these plans do not need, when closed wires have drained."""
+        self.rights.revoke_later(flow, plans, after_s)
+
+    def take_handover(self, flow: str, process: str) -> bytes | None:
+        """What the last process handed over when the host stopped; it is kept until the next one runs."""
+        return self.handovers.read(flow, process)
+
+    async def ensure_streams(self, flow: str, resolved: ResolvedFlow) -> dict[str, dict[str, str]]:
+        """Make the streams of durable wires; wire id -> stream, consumer, subject.
+
+        Raises:
+            StorageError, TimeoutError: JetStream refused, or does not answer.
+        """
+        streams = {}
+        for name, wire in durable_wires(resolved).items():
+            where = await storage.ensure_wire(self.connection.jetstream(), flow, wire.asdict())
+            streams[name] = {"stream": where.stream, "consumer": where.consumer, "subject": where.subject}
+        return streams
+
+    async def remove_streams(self, flow: str, keep: Mapping[str, WireSpec]) -> None:
+        """Remove the streams of a flow's durable wires, with what they hold, except those of `keep`."""
+        kept = [storage.wire_stream(flow, wire.asdict()).stream for wire in keep.values()]
+        await storage.remove_wires(self.connection.jetstream(), flow, kept)
+
+    # Who is told
+
+    def changed(self, supervised: Supervised, what: str, text: str, **fields: Any) -> None:
+        """A process of a node crashed, failed, runs again: into the log, on the bus, and to its neighbours."""
+        plan = supervised.plan
+        if what == "running":
+            self.handovers.forget(plan.flow, plan.process)
+            self._tell_of_failed_consumers(supervised)
+            return
+        if what in ("failed", "recovered"):
+            self._tell_producers(supervised, failed=what == "failed")
+        if what in ("failed", "crashed", "start failed", "replace failed"):
+            self._show(plan, what, text)
+        self._log(plan, _SAID.get(what, logging.INFO), what, detail=text, **fields)
+
+    def frame(self, supervised: Supervised, message: dict[str, Any]) -> None:
+        """A frame of a process that is not about its life: something for the log."""
+        plan = supervised.plan
+        match message["op"]:
+            case "log":
+                level = _LEVELS.get(str(message.get("level")), logging.INFO)
+                fields = {k: v for k, v in message.items() if k not in ("op", "level", "text", "re", "flow", "process", "node")}
+                self._log(plan, level, str(message.get("text", "")), **fields)
+            case "refused":
+                text = f"the bus refused {message.get('subject')}"
+                supervised.badge = (text, "error")
+                self._log(plan, logging.ERROR, "refused", detail=text)
+            case "gave_up":
+                text = f"message {message['epoch']}:{message['seq']} of {message['wire']} was given up"
+                self._log(plan, logging.ERROR, "gave up", detail=text)
+            case "error":
+                fields = {k: v for k, v in message.items() if k in ("error", "type", "traceback", "port")}
+                self._log(plan, logging.ERROR, "error", detail=str(fields.pop("error", "")), **fields)
+
+    def line(self, supervised: Supervised, stream: str, text: str) -> None:
+        """A process printed a line."""
+        self._log(supervised.plan, logging.WARNING if stream == "stderr" else logging.INFO, text, stream=stream)
+
+    def _log(self, plan: ProcessPlan, level: int, text: str, **fields: Any) -> None:
+        event(text, level, flow=plan.flow, node=plan.node, process=plan.process, **fields)
+        entry = {"ts": time.time_ns(), "level": logging.getLevelName(level).lower(), "event": text, "process": plan.process}
+        entry |= {key: value for key, value in fields.items() if value not in ("", None)}
+        self._publish(plan, "log", entry)
+
+    def _show(self, plan: ProcessPlan, what: str, text: str) -> None:
+        """A badge that the process itself cannot show any more."""
+        badge = {"ts": time.time_ns(), "text": f"{what}: {text}"[:200], "kind": "error", "process": plan.process}
+        self._publish(plan, "status", badge)
+
+    def _publish(self, plan: ProcessPlan, kind: str, body: dict[str, Any]) -> None:
+        try:
+            self.connection.publish(subjects.event(plan.flow, plan.node, kind), pack(body))
+        except (TypeError, ValueError):
+            self.connection.publish(subjects.event(plan.flow, plan.node, kind), pack({k: str(v) for k, v in body.items()}))
+
+    def _tell_producers(self, supervised: Supervised, failed: bool) -> None:
+        plan = supervised.plan
+        for wire in plan.wires_in:
+            for producer in self.find(wire["from_flow"] or plan.flow, wire["producer"]):
+                self._tell(producer, plan, wire, failed)
+
+    def _tell_of_failed_consumers(self, supervised: Supervised) -> None:
+        plan = supervised.plan
+        for wire in plan.wires_out:
+            for consumer in self.find(wire["to_flow"] or plan.flow, wire["consumer"]):
+                if consumer.state == "failed":
+                    self._tell(supervised, consumer.plan, wire, True)
+
+    def _tell(self, producer: Supervised, consumer: ProcessPlan, wire: Mapping[str, Any], failed: bool) -> None:
+        """The wire as the producer's document has it: an end in another flow is named from its side."""
+        seen = dict(wire)
+        if producer.plan.flow != consumer.flow:
+            seen |= {"from_flow": "", "to_flow": consumer.flow}
+        producer.send("consumer_failed", wire=wire_id(seen), failed=failed, replica=consumer.replica)
+
+    async def close(self) -> None:
+        """End the fork servers."""
+        await asyncio.gather(*(server.stop() for server in self.fork_servers.values()))
