@@ -12,7 +12,7 @@ import itertools
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from flowcore.bus.envelope import Malformed, pack, unpack
 
@@ -130,8 +130,7 @@ class Link(asyncio.Protocol):
     # asyncio calls these
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport, self.is_open = transport, True
+        self._transport, self.is_open = cast(asyncio.Transport, transport), True  # uvloop's is no subclass
 
     def data_received(self, data: bytes) -> None:
         self._received += data
