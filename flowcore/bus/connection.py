@@ -195,6 +195,9 @@ class Connection:
             TimeoutError: it did not answer in time, or the bus is away.
         """
         try:
+            # nats-py writes its PING ahead of commands that still wait for its flusher, a SUB for example.
+            if self.client._pending:
+                await self.client._flush_pending(force_flush=True)
             await self.client.flush(timeout=timeout)  # type: ignore[arg-type]
         except nats.errors.Error as e:
             raise TimeoutError(str(e)) from None

@@ -1,7 +1,7 @@
 """`flowcore validate FILE...`: check flow files without a runtime."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,7 +21,7 @@ def validate(
 
     types, troubles = installed_types()
     secrets = _secret_names(data)
-    results = []
+    results: list[dict[str, Any]] = []
     texts = {file: read_flow_file(file) for file in files}
     documents = {file: check(text, str(file), types, os.environ, secrets).document for file, text in texts.items()}
     for file, text in texts.items():

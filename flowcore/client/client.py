@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from flowcore.bus.connection import Connection
 from flowcore.bus.envelope import Malformed
+from flowcore.bus.permissions import outsider_inbox
 from flowcore.client.address import NotRunning, Target, find
 from flowcore.client.message import Message, decode, encode
 
@@ -125,13 +126,12 @@ class Client:
         self.refused: deque[str] = deque(maxlen=100)  # what the server did not allow this user
         self._name, self._timeout = name, timeout
         self._receivers: dict[str, list[Subscription]] = {}
-        inbox = f"_INBOX_{target.user}" if target.user else "_INBOX_outside"
         self._bus = Connection(
             target.url,
             user=target.user,
             password=target.password,
             name=name,
-            inbox=inbox,
+            inbox=outsider_inbox(target.user) if target.user else "_INBOX",
             on_refused=self.refused.append,
         )
 
@@ -273,5 +273,5 @@ async def _reach(url: str) -> None:
             writer.close()
             return
         except (OSError, TimeoutError) as e:
-            problems.append(f"{one}: {e.strerror if isinstance(e, OSError) and e.strerror else 'no answer'}")
+            problems.append(f"{one}: {os.strerror(e.errno) if isinstance(e, OSError) and e.errno else 'no answer'}")
     raise NotRunning("; ".join(problems))
