@@ -1,10 +1,10 @@
 """Change: set, change, delete, move, with nested paths."""
 
 import pytest
+from flowcore_nodes.core.change import Change
 from pydantic import ValidationError
 
 from flowcore.node.testing import drive
-from flowcore_nodes.core.change import Change
 
 
 async def changed(payload, *rules, **put):

@@ -1,7 +1,8 @@
 import math
 
-from flowcore.node.testing import drive
 from flowcore_nodes.core.deadband import Deadband
+
+from flowcore.node.testing import drive
 
 
 async def test_deadband_ignores_a_broken_sensor():

@@ -1,5 +1,6 @@
-from flowcore.node.testing import drive
 from flowcore_nodes.core.debug import Debug
+
+from flowcore.node.testing import drive
 
 
 async def test_debug_shows_payload_part_or_message():

@@ -1,10 +1,10 @@
 import math
 
 import pytest
+from flowcore_nodes.core.json import Json
 from pydantic import ValidationError
 
 from flowcore.node.testing import drive
-from flowcore_nodes.core.json import Json
 
 
 async def test_json_both_ways():

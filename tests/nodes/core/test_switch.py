@@ -3,10 +3,10 @@
 import time
 
 import pytest
+from flowcore_nodes.core.switch import Switch
 from pydantic import ValidationError
 
 from flowcore.node.testing import drive
-from flowcore_nodes.core.switch import Switch
 
 RULES = [
     ({"op": "==", "value": 5}, [5, "5", 5.0], [6, "x", None]),

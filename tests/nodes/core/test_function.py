@@ -1,0 +1,191 @@
+"""The function node, with the real zygote and real workers."""
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from flowcore_nodes.core.function import Function
+
+from flowcore.node.testing import MemoryStore, MemoryValues, drive
+from flowcore.runtime.zygote import ScriptZygote
+
+
+@pytest.fixture
+async def function():
+    """`drive` for function nodes: `function(script, **config)`."""
+    folder = Path(tempfile.mkdtemp(prefix="flowcore-"))
+    zygote = ScriptZygote(folder)
+    zygote.start()
+    try:
+        async with asyncio.timeout(20):
+            await zygote.listening.wait()
+
+        def driven(script: str, *, settings=None, store=None, contexts=None, **config):
+            extras = {"script_socket": zygote.path}
+            return drive(
+                Function, script=script, settings=settings, store=store, contexts=contexts, extras=extras, **config
+            )
+
+        yield driven
+    finally:
+        await zygote.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def test_the_body_of_a_function_changes_the_message(function):
+    """As in Node-RED: change msg, return it; topic and meta travel along."""
+    async with function("msg.payload = msg.payload * 2\nmsg.unit = 'C'\nreturn msg") as node:
+        await node.put(1, 2.5, topic="a/b", meta={"from": "x"})
+        sent = await node.sent_messages(2, "out")
+        assert [message.payload for message in sent] == [2, 5.0]
+        assert [message.topic for message in sent] == ["a/b", "a/b"]
+        assert sent[0].meta == {"from": "x", "unit": "C"}
+
+
+async def test_a_returned_value_nothing_and_a_list(function):
+    """A value becomes the payload, None sends nothing, and with one output a list is a value."""
+    async with function(
+        "return {1: None, 2: [1, 2], 3: {'a': 1}, 4: {'payload': 9, 'topic': 't'}}[msg.payload]"
+    ) as node:
+        await node.put(1, 2, 3, 4)
+        assert await node.sent(3) == [[1, 2], {"a": 1}, 9]
+        assert node.messages()[-1].topic == "t"
+
+
+async def test_several_outputs(function):
+    """A list with a place for each output; a list inside sends several; None sends nothing there."""
+    script = "return [msg, None, [1, 2]] if msg.payload == 'all' else Outputs(low=5)"
+    async with function(script, outputs=["high", "low", "rest"]) as node:
+        await node.put("all", "one")
+        assert await node.sent(1, "high") == ["all"]
+        assert await node.sent(2, "rest") == [1, 2]
+        assert await node.sent(1, "low") == [5]
+
+
+async def test_a_number_of_outputs_is_counted(function):
+    """`outputs: 2` makes out1 and out2."""
+    async with function("return [None, msg] if msg.payload > 5 else [msg, None]", outputs=2) as node:
+        await node.put(1, 9)
+        assert await node.sent(1, "out1") == [1]
+        assert await node.sent(1, "out2") == [9]
+
+
+async def test_node_send_and_yield(function):
+    """What was sent is what the message was at that moment; a generator sends each it yields."""
+    script = "for k in range(2):\n    msg.payload = k\n    node.send(msg)\nnode.send('x', 'out')\nyield 'y'\nyield msg"
+    async with function(script) as node:
+        await node.put("go")
+        assert await node.sent(5) == [0, 1, "x", "y", 1]
+
+
+async def test_an_error_names_the_line_and_the_rest_goes_on(function):
+    """The message goes to the error port with the script's own traceback; its neighbours are handled."""
+    async with function("limit = 10\nreturn limit / msg.payload") as node:
+        await node.put(5, 0, 2)
+        assert await node.sent(2) == [2.0, 5.0]
+        (error,) = node.errors
+        assert error["text"] == "line 2: ZeroDivisionError: division by zero"
+        assert "line 2, in on_message" in error["traceback"]
+        assert error["message"]["payload"] == 0
+        await node.wait_for(lambda: len(node.given_up) == 1)
+
+
+async def test_a_script_that_does_not_compile_stops_the_start(function):
+    """With the line of the user's text."""
+    with pytest.raises(Exception, match=r"line 2: SyntaxError: .*expected ':'"):
+        async with function("x = 1\nif x\n    return msg"):
+            pass
+
+
+async def test_context_is_the_nodes_state(function):
+    """It survives a restart; a message that raised has changed nothing."""
+    store = MemoryStore()
+    script = (
+        "n = context.get('n', 0) + 1\ncontext.set('n', n)\n"
+        "if msg.payload == 'bad':\n    raise ValueError('no')\nreturn n"
+    )
+    async with function(script, store=store) as node:
+        await node.put("a", "bad", "b")
+        assert await node.sent(2) == [1, 2]
+        assert node.node.state["n"] == 2
+    async with function(script, store=store) as node:
+        await node.put("c")
+        assert await node.sent(1) == [3]
+
+
+async def test_flow_context_is_shared(function):
+    """Two function nodes of a flow see one another's values."""
+    contexts = MemoryValues()
+    async with function("flow.set('limit', msg.payload)", contexts=contexts) as first:
+        await first.put({"high": 7})
+    async with function(
+        "return [flow.get('limit'), flow.get('none', 1), global_.get('limit')]", contexts=contexts
+    ) as node:
+        await node.put(None)
+        assert await node.sent(1) == [[{"high": 7}, 1, None]]
+
+
+async def test_env_log_status_and_print(function, caplog):
+    """What a script says is the node's: its log, its badge."""
+    script = (
+        "print('seen', msg.payload)\nnode.warn('careful')\nnode.status({'fill': 'yellow', 'text': env['LINE']})\n"
+        "node.error('about this', msg)\nreturn env.get('LIMIT')"
+    )
+    with caplog.at_level("INFO"):
+        async with function(script, env={"LINE": "one", "LIMIT": 80}) as node:
+            await node.put(1)
+            assert await node.sent(1) == [80]
+            assert ("one", "warn") in node.statuses
+            assert node.errors[0]["text"] == "about this"
+    assert [(r.levelname, r.getMessage()) for r in caplog.records if "flowcore.node" in r.name] == [
+        ("INFO", "seen 1"),
+        ("WARNING", "careful"),
+    ]
+
+
+async def test_handlers_of_its_own(function):
+    """A script may define on_message, with on_start and on_stop; what they send goes out."""
+    script = (
+        "import collections\nseen = collections.Counter()\n"
+        "def on_start():\n    node.send('hello')\n"
+        "def on_message(msg):\n    seen[msg.payload] += 1\n    return seen[msg.payload]\n"
+        "def on_stop():\n    node.send('bye')\n"
+    )
+    driven = function(script)
+    async with driven as node:
+        await node.advance(0)
+        await node.put("a", "a", "b")
+        assert await node.sent(4) == ["hello", 1, 2, 1]
+    assert await driven.sent(5) == ["hello", 1, 2, 1, "bye"]
+
+
+async def test_an_endless_loop_fails_the_call_not_the_node(function):
+    """The guilty message gets the time-out, with the line; the others are handled by a new worker, state and all."""
+    script = "while msg.payload == 'loop': pass\ncontext.set('n', context.get('n', 0) + 1)\nreturn context.get('n')"
+    async with function(script, timeout_s=0.4) as node:
+        await node.put("a", "loop", "b")
+        assert await node.sent(2) == [1, 2]
+        assert [error["text"] for error in node.errors] == ["line 1: it took longer than 0.4 s"]
+        assert node.statuses[-1] == ("runs again", "ok")
+
+
+async def test_retries_are_the_engines(function):
+    """With retries in the settings, messages go one by one, and a failed one is tried again."""
+    script = "import time\nglobal n\nn = globals().get('n', 0) + 1\nif n < 3: raise ValueError(n)\nreturn n"
+    async with function(script, settings={"retry": {"times": 3, "backoff_s": 0}}) as node:
+        await node.put("x")
+        assert await node.sent(1) == [3]
+        assert node.errors == []
+
+
+async def test_a_large_state_is_refused_and_the_worker_starts_from_what_is_stored(function):
+    """A context beyond the state's limit fails; what was stored before stands."""
+    script = "context.set(str(msg.payload), bytes(400_000))\nreturn len(context.keys())"
+    async with function(script) as node:
+        for k in range(15):
+            await node.put(k)
+        assert len(node.errors) >= 1
+        assert len(node.node.state) < 15
+        assert "4,194,304" in node.errors[0]["text"]
