@@ -18,7 +18,6 @@ from flowcore.node.message import Message
 from flowcore.node.ports import In, Out
 
 if TYPE_CHECKING:
-    from flowcore.node.bus import NodeBus
     from flowcore.node.context import Context
     from flowcore.node.engine import Engine, Timer
     from flowcore.node.state import State
@@ -137,11 +136,6 @@ class Node:
     def position(self) -> Any:
         """The saved position of a source: everything up to it was acked; None at the first start."""
         return self.engine.position
-
-    @property
-    def bus(self) -> "NodeBus":
-        """The bus itself, for subjects that the class's `bus_publish` and `bus_subscribe` fields name."""
-        return self.engine.extras["bus"]
 
     @property
     def embedded_mqtt(self) -> dict[str, Any] | None:

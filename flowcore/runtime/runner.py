@@ -21,7 +21,7 @@ from flowcore.bus import subjects
 from flowcore.bus.connection import Connection
 from flowcore.bus.envelope import join, pack, unpack
 from flowcore.flow.types import fits
-from flowcore.node.bus import NodeBus
+from flowcore.node.bus_access import BusAccess
 from flowcore.node.engine import Engine
 from flowcore.node.node import Node
 from flowcore.runtime.link import MAX_FRAME, Link
@@ -113,7 +113,7 @@ class Runner:
             contexts=BusValues(self.connection),
             inc=spec["inc"],
             extras={
-                "bus": NodeBus(self.connection),
+                "bus": BusAccess(self.connection),
                 "embedded_mqtt": spec.get("embedded_mqtt"),
                 "script_socket": spec.get("script_socket"),
             },
