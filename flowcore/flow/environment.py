@@ -1,7 +1,7 @@
 """Where `${NAME}` is looked up: a subflow's parameters, its env, the document's env, then the host's environment.
 
 UnknownName    a name that is set nowhere
-Unfillable     a value that can't stand where it is asked for
+Unfillable     a value that can't stand where it is asked for, or is made of itself
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class UnknownName(KeyError):
 
 
 class Unfillable(ValueError):
-    """A list or a map asked for in the middle of a text, or a text that grows without end."""
+    """A list or a map asked for in the middle of a text, a text that grows without end, or one made of itself."""
 
 
 class Environment:
@@ -62,12 +62,17 @@ class Environment:
 
         Raises:
             UnknownName: no level has it.
-            Unfillable: it can't be put inside a text.
+            Unfillable: it can't be put inside a text, or needs itself.
         """
         if name not in self._values or name in self._busy:
-            if self._around is None:
-                raise UnknownName(name)
-            return self._around.find(name)
+            try:
+                if self._around is None:
+                    raise UnknownName(name)
+                return self._around.find(name)
+            except UnknownName:
+                if name in self._busy:
+                    raise Unfillable(f"${{{name}}} is made of itself") from None
+                raise
         value = self._values[name]
         if self._outside:
             return Found(value, self._origin.format(name), name)

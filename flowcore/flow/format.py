@@ -24,10 +24,10 @@ from flowcore.flow.model import (
 )
 
 WIDTH = 110
-_SPREAD = ("nodes", "wires", "groups", "subflows", "resources")
 
 _ORDER: dict[str, type[BaseModel]] = {"nodes": NodeDef, "wires": WireDef, "groups": GroupDef}
 _ORDER_IN: dict[str, type[BaseModel]] = {"subflows": SubflowDef, "resources": ResourceDef, "params": ParameterDef}
+_SPREAD = (*_ORDER, "subflows", "resources")
 
 
 def format_flow(flow: FlowDocument | dict[str, Any]) -> str:
@@ -63,6 +63,7 @@ def _text(value: Any, indent: int, used: int, spread: bool = True) -> str:
         used: the width taken on that line.
         spread: an entry a line even if all would fit on one, so that a further node or wire is one more line.
     """
+    spread = spread or (isinstance(value, dict) and any(key in value for key in _ORDER))
     line = json.dumps(value, ensure_ascii=False, allow_nan=False)
     if not isinstance(value, dict | list) or not value or (not spread and used + len(line) <= WIDTH):
         return line
@@ -72,7 +73,7 @@ def _text(value: Any, indent: int, used: int, spread: bool = True) -> str:
     else:
         keys = {key: json.dumps(key, ensure_ascii=False) + ": " for key in value}
         entries = [
-            keys[key] + _text(one, indent + 2, indent + 2 + len(keys[key]), key in _SPREAD and indent <= 4)
+            keys[key] + _text(one, indent + 2, indent + 2 + len(keys[key]), key in _SPREAD)
             for key, one in value.items()
         ]
     opening, closing = "{}" if isinstance(value, dict) else "[]"

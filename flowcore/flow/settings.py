@@ -68,9 +68,9 @@ def _check_reference(
     if not field.known:
         return  # an unknown field is an error already, or the type takes anything there
     if kind in _PER_MESSAGE and not field.dynamic:
-        dynamic = fields.dynamic_names()
-        which = f"dynamic here: {', '.join(dynamic)}" if dynamic else "this type has none"
-        report.error(where, f"{kind} needs a dynamic field, which '{path[0]}' is not ({which})")
+        dynamic = ", ".join(fields.dynamic_names())
+        which = f" (dynamic here: {dynamic})" if dynamic else ""
+        report.error(where, f"{kind} needs a dynamic field, which '{path[-1]}' is not{which}")
     elif kind == "$secret":
         if not (field.takes_text or field.dynamic):
             report.error(where, f"a secret is text, and this field takes {kinds(sorted(field.kinds))}")

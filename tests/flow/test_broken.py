@@ -12,7 +12,7 @@ FILES = sorted(path.name for path in BROKEN.glob("*.json") if path.name != "expe
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_broken_flow_gets_its_message_at_its_line(look, name):
-    """Each fixture gives exactly the problems written beside it, `<line> <pointer>: <message>`, and can't be deployed."""
+    """Each fixture gives exactly the problems written beside it (`<line> <pointer>: <message>`) and no flow."""
     checked = look((BROKEN / name).read_bytes(), file=name)
     found = [f"{one.line} {one.pointer}: {one.message}" for one in checked.problems]
     assert found == EXPECTED[name]
