@@ -132,7 +132,11 @@ class Aggregate(Node):
     async def _tick(self):
         self._arm()
         now_s, pane = self.now_s(), self._pane_now()
-        for key in list(self._adopt() if self._keys is None else self._keys):
+        keys = self._adopt() if self._keys is None else self._keys
+        for key in list(keys):
+            if "s:" + key not in self.state:
+                del keys[key]  # forgotten before this tick, and that was stored
+                continue
             if self._is_time:
                 for result in self._end_panes(key, pane):
                     yield Message(result, topic=self._topic(result))
@@ -181,7 +185,6 @@ class Aggregate(Node):
         """End the open pane of a series, and the empty ones after it, up to pane `until`, which is open then."""
         head = self.state.get("s:" + key)
         if head is None:
-            self._unlist(key)
             return
         label, number, open_pane = head
         while number < until:
@@ -211,7 +214,6 @@ class Aggregate(Node):
         """The unfinished window of a series of messages that has had none for `idle_s`."""
         head = self.state.get("s:" + key)
         if head is None:
-            self._unlist(key)
             return None
         label, number, open_pane = head
         closed = self._window(key, number, EMPTY) if self._panes > 1 else EMPTY
@@ -225,11 +227,6 @@ class Aggregate(Node):
         self.state.pop("s:" + key, None)
         for pane in range(number - self._panes + 1, number + 1) if self._panes > 1 else ():
             self.state.pop(f"p:{pane}:{key}", None)
-        self._unlist(key)
-
-    def _unlist(self, key: str) -> None:
-        if self._keys is not None:
-            self._keys.pop(key, None)
 
     def _result(self, label: Any, window: Accumulator, number: int) -> dict[str, Any]:
         if self._is_time:

@@ -5,7 +5,7 @@ class Catch(Node):
     """Take the errors of other nodes of this flow.
 
     Resolved at deploy: each node in the scope gets a wire from its hidden port `error` to what this node is wired to.
-    The payload is a map with the error (`error`, `message`, `node`, `traceback`) and the message that failed.
+    The payload is a map: `error` (its kind), `text`, `node`, `traceback`, `tries`, and `message`, the one that failed.
     """
 
     type = "core/catch"
