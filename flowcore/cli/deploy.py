@@ -32,7 +32,7 @@ def deploy(
     ids = [flow_id(text) for text in texts]
     started = background.ensure(data)
     if started and not json:
-        out.note(f"started a runtime in the background: {started}")
+        out.note(f"started a runtime in the background; stop it with: {started}")
     based_on: dict[str, int] = {}
     for file, flow in zip(files, ids, strict=True):
         revision = base if base is not None else base_of(data, file, flow) if flow else None

@@ -28,7 +28,7 @@ class Misused(Failed):
     status = 2
 
 
-def result(text: Any, json: bool, **values: Any) -> None:
+def result(text: Any, json: bool, /, **values: Any) -> None:
     """Print what was done: `text` (a string or something rich draws), or `values` as one line of JSON."""
     if json:
         line(values)

@@ -123,8 +123,8 @@ async def deploy(host: "Host", ask: DeployRequest) -> DeployAnswer:
 
 
 def _check_all(host: "Host", parts: list[Document]) -> list[str]:
-    ids: list[str] = Field(default_factory=list)
-    problems: list[str] = Field(default_factory=list)
+    ids: list[str] = []
+    problems: list[str] = []
     errors = 0
     for part in parts:
         checked = host.check(part.text(), part.file)

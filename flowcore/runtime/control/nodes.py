@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from flowcore import __version__
+from flowcore.bus.envelope import unpack
 from flowcore.bus.jsonable import from_jsonable, jsonable
 from flowcore.runtime.control.documents import Deployed, FlowAsked
 from flowcore.runtime.control.errors import ControlError
@@ -60,6 +62,7 @@ class HostNow(Answer):
     """The host itself."""
 
     version: str
+    pid: int
     folder: str
     url: str
     mqtt_port: int | None
@@ -84,14 +87,14 @@ async def status(host: "Host", ask: StatusRequest) -> Status:
 
 def host_now(host: "Host") -> HostNow:
     """Where the host is reached and where it writes."""
-    folder = host.folder.resolve()
     mqtt_port = host.server.mqtt_port if host.server is not None else None
     return HostNow(
         version=__version__,
-        folder=str(folder),
+        pid=os.getpid(),
+        folder=str(host.folder.resolve()),
         url=host.url,
         mqtt_port=mqtt_port,
-        log=str(folder / "logs" / "flowcore.jsonl"),
+        log=str(host.log_file.absolute()),
     )
 
 
@@ -228,7 +231,9 @@ class Last(Answer):
 @operation("last")
 async def last(host: "Host", ask: LastAsked) -> Last:
     """The newest message of an output port."""
-    envelope = await host.last(ask.flow, ask.node, ask.port)
+    envelope: Any = await host.last(ask.flow, ask.node, ask.port)
+    if isinstance(envelope, bytes):
+        envelope = unpack(envelope)
     return Last(message=None if envelope is None else jsonable(envelope))
 
 

@@ -1,11 +1,16 @@
 """Control services for what was written down: the log, messages that were given up, and trying those again."""
 
+import asyncio
+import json
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from flowcore.bus import subjects
+from flowcore.bus.envelope import join, pack
 from flowcore.bus.given_up import GivenUp, GivenUpStream
+from flowcore.bus.inbox import Inbox, NobodyListens
 from flowcore.bus.jsonable import jsonable
 from flowcore.runtime import logfile
 from flowcore.runtime.control.errors import ControlError
@@ -13,6 +18,9 @@ from flowcore.runtime.control.operation import Answer, Request, operation
 
 if TYPE_CHECKING:
     from flowcore.runtime.host import Host
+
+_AT_ONCE = 100
+_HANDLED_S = 60.0
 
 
 class LogsRequest(Request):
@@ -117,18 +125,22 @@ async def retry(host: "Host", ask: RetryRequest) -> Retried:
         )
     chosen, left = await _chosen(stream, ask)
     answer = Retried(retried=[], forgotten=[], refused={}, left=left)
-    for given_up in chosen:
-        if ask.forget:
+    if ask.forget:
+        for given_up in chosen:
             await stream.remove(given_up.id)
             answer.forgotten.append(given_up.id)
-            continue
-        try:
-            await _again(host, given_up)
-        except Exception as e:
-            answer.refused[given_up.id] = str(e) or type(e).__name__
-            continue
-        await stream.remove(given_up.id)
-        answer.retried.append(given_up.id)
+        return answer
+    async with Inbox(host.connection) as inbox:
+        # Side by side, as far as a node's queue for messages from outside goes; in order, for what keeps order.
+        for start in range(0, len(chosen), _AT_ONCE):
+            some = chosen[start : start + _AT_ONCE]
+            said = await asyncio.gather(*(_again(inbox, given_up) for given_up in some))
+            for given_up, refusal in zip(some, said, strict=True):
+                if refusal is not None:
+                    answer.refused[given_up.id] = refusal
+                    continue
+                await stream.remove(given_up.id)
+                answer.retried.append(given_up.id)
     return answer
 
 
@@ -147,10 +159,18 @@ async def _chosen(stream: GivenUpStream, ask: RetryRequest) -> tuple[list[GivenU
     return chosen, await stream.count(ask.flow, ask.node) - len(chosen)
 
 
-async def _again(host: "Host", given_up: GivenUp) -> None:
+async def _again(inbox: Inbox, given_up: GivenUp) -> str | None:
+    """Put a message into its node and wait until it was handled; why not, when it was not."""
     message = given_up.body.get("message")
-    if not isinstance(message, dict):
-        raise ValueError("it holds no message: the error came from outside a handler")
-    await host.inject(
-        given_up.flow, given_up.node, message.get("port") or None, message.get("payload"), message.get("topic") or ""
-    )
+    if not isinstance(message, dict) or not message.get("port"):
+        return "it holds no message: the error came from outside a handler"
+    envelope = {name: message[name] for name in ("payload", "topic", "meta") if message.get(name)}
+    frame = join([pack({"payload": None, **envelope})])
+    try:
+        answer = await inbox.ask(subjects.into(given_up.flow, given_up.node, message["port"]), frame, _HANDLED_S)
+    except NobodyListens:
+        return "its node does not run"
+    except TimeoutError:
+        return f"it was not handled within {_HANDLED_S:g} s"
+    said = json.loads(answer)
+    return None if said.get("ok") else str(said.get("error", "refused"))
