@@ -8,14 +8,16 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from flowcore.bus.access import AccessStore
-from flowcore.bus.permissions import BusUser, full_user, inbox_prefix, node_user
+from flowcore.bus.access import AccessStore, subject_of_topic
+from flowcore.bus.permissions import BusUser, full_user, inbox_prefix, new_password, node_user
 from flowcore.bus.server import BusError, EmbeddedServer
 from flowcore.runtime.logs import event
 from flowcore.runtime.supervise import ProcessPlan
 
-Key = tuple[str, str]  # flow, process
+Key = tuple[str, str]  # flow, process; with _MQTT behind it its user on the MQTT broker
+_MQTT = ".mqtt"
 
 
 class BusRights:
@@ -29,6 +31,7 @@ class BusRights:
         self.host, self.command = full_user("flowcore-host"), full_user("flowcore-command")
         self._access = access
         self._server: EmbeddedServer | None = None
+        self._mqtt_at: tuple[str, int] = ("", 0)
         self._nodes: dict[Key, BusUser] = {}
         self._needed: dict[Key, BusUser] = {}  # what the newest plans ask for; `_nodes` may allow more for a while
         self._turn = asyncio.Lock()
@@ -42,6 +45,14 @@ class BusRights:
     def use(self, server: EmbeddedServer) -> None:
         """Tell this server from now on; it was started with `everyone()`."""
         self._server = server
+        self._mqtt_at = (server.listen, server.mqtt_port)
+
+    def mqtt(self, flow: str, process: str) -> dict[str, Any] | None:
+        """Host, port, user and password of the embedded MQTT broker for a process; None where there is none."""
+        user = self._nodes.get((flow, process + _MQTT))
+        if user is None:
+            return None
+        return {"host": self._mqtt_at[0], "port": self._mqtt_at[1], "user": user.name, "password": user.password}
 
     def user(self, flow: str, process: str) -> BusUser:
         """The user of a process that was granted its rights.
@@ -62,9 +73,11 @@ class BusRights:
         async with self._turn:
             before = dict(self._nodes)
             for process, plan in plans.items():
-                there = self._nodes.get((flow, process))
-                needed = self._needed[flow, process] = _user_for(plan, there.password if there else None)
-                self._nodes[flow, process] = _both(there, needed) if there else needed
+                makers = {process: _user_for, process + _MQTT: _mqtt_user_for} if plan.mqtt else {process: _user_for}
+                for name, make in makers.items():
+                    there = self._nodes.get((flow, name))
+                    needed = self._needed[flow, name] = make(plan, there.password if there else None)
+                    self._nodes[flow, name] = _both(there, needed) if there else needed
             if self._nodes != before:
                 try:
                     await self._server.set_users(self.everyone())
@@ -91,7 +104,7 @@ class BusRights:
         async with self._turn:
             before = dict(self._nodes)
             for key in [key for key in self._nodes if key[0] == flow]:
-                if key[1] in processes:
+                if key[1].removesuffix(_MQTT) in processes:
                     self._nodes[key] = self._needed[key]
                 else:
                     del self._nodes[key]
@@ -131,6 +144,16 @@ def _user_for(plan: ProcessPlan, password: str | None) -> BusUser:
         subscribe=plan.bus_subscribe,
         password=password,
     )
+
+
+def _mqtt_user_for(plan: ProcessPlan, password: str | None) -> BusUser:
+    """The user of a node on the embedded MQTT broker: the topics in its config, and no others."""
+    topics = plan.mqtt or {}
+    says = tuple(subject_of_topic(topic) for topic in topics.get("publish", ()))
+    hears = tuple(subject_of_topic(topic) for topic in topics.get("subscribe", ()))
+    # A subscription to `a/#` takes in `a` itself: the server asks for both rights.
+    hears += tuple(subject.removesuffix(".>") for subject in hears if subject.endswith(".>"))
+    return BusUser(f"{plan.flow}.{plan.process}{_MQTT}", password or new_password(), says, hears, kinds=("MQTT",))
 
 
 def _both(one: BusUser, other: BusUser) -> BusUser:

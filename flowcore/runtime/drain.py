@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from flowcore.runtime.flowrun import FlowRun
 from flowcore.runtime.handover import Handovers
-from flowcore.runtime.link import LinkClosed
+from flowcore.runtime.link import LinkClosed, RequestFailed
 from flowcore.runtime.plans import cannot_drain
 from flowcore.runtime.results import Undrained
 from flowcore.runtime.supervise import Supervised
@@ -53,7 +53,7 @@ async def _owes(one: Supervised) -> bool:
         return True  # it is between two processes
     try:
         answer = await one.request("drained?", "drained", _ANSWER_S)
-    except (LinkClosed, TimeoutError):
+    except (LinkClosed, RequestFailed, TimeoutError):
         return True
     return bool(answer.get("queued")) or any((answer.get("unacked") or {}).values())
 

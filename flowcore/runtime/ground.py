@@ -26,7 +26,7 @@ from flowcore.runtime.forkclient import ForkServer
 from flowcore.runtime.handover import Handovers
 from flowcore.runtime.incarnation import Incarnations
 from flowcore.runtime.logs import event
-from flowcore.runtime.plans import durable_wires
+from flowcore.runtime.plans import MqttFields, durable_wires
 from flowcore.runtime.process import StartFailed
 from flowcore.runtime.supervise import ProcessPlan, Supervised
 from flowcore.runtime.typelist import TypeList
@@ -74,6 +74,11 @@ class Ground:
     def code(self) -> Mapping[str, str]:
         """Node type -> what stands for its source."""
         return self.type_list().code
+
+    @property
+    def mqtt_fields(self) -> Mapping[str, MqttFields]:
+        """Node type -> the config fields that hold topics of the embedded MQTT broker."""
+        return self.type_list().mqtt
 
     # Processes
 
@@ -123,6 +128,7 @@ class Ground:
             "state_key": f"{plan.flow}.{subjects.kv_key(plan.node)}",
             "mode": plan.mode,
             "script_socket": self.zygote.path if plan.script else None,
+            "embedded_mqtt": self.rights.mqtt(plan.flow, plan.process) if plan.mqtt else None,
         }
 
     def _bus(self, plan: ProcessPlan) -> dict[str, str | None]:
@@ -197,8 +203,10 @@ class Ground:
                 text = f"message {message['epoch']}:{message['seq']} of {message['wire']} was given up"
                 self._log(plan, logging.ERROR, "gave up", detail=text)
             case "error":
-                fields = {k: v for k, v in message.items() if k in ("error", "type", "traceback", "port")}
-                self._log(plan, logging.ERROR, "error", detail=str(fields.pop("error", "")), **fields)
+                detail = f"{message.get('error')}: {message.get('text')}"
+                self._log(plan, logging.ERROR, "error", detail=detail, traceback=str(message.get("traceback") or ""))
+            case "failed":
+                self._log(plan, logging.ERROR, "could not do what it was told", detail=str(message.get("error")))
 
     def line(self, supervised: Supervised, stream: str, text: str) -> None:
         """A process printed a line."""

@@ -28,7 +28,7 @@ from flowcore.bus.connection import Connection
 from flowcore.bus.envelope import Malformed, unpack
 from flowcore.bus.secrets import SecretStore
 from flowcore.bus.server import EmbeddedServer
-from flowcore.flow.types import NodeTypeInfo
+from flowcore.flow.types import HIDDEN_PORTS, NodeTypeInfo
 from flowcore.flow.validate import Checked, check
 from flowcore.runtime.busrights import BusRights
 from flowcore.runtime.drain import drain
@@ -40,7 +40,7 @@ from flowcore.runtime.ground import Ground
 from flowcore.runtime.handover import Handovers
 from flowcore.runtime.health import Health, rss_bytes
 from flowcore.runtime.incarnation import Incarnations
-from flowcore.runtime.link import LinkClosed
+from flowcore.runtime.link import LinkClosed, RequestFailed
 from flowcore.runtime.logs import HostLog, event
 from flowcore.runtime.plans import EVERY_NODE, Desired
 from flowcore.runtime.process import StartFailed
@@ -111,8 +111,7 @@ class Host:
         self._zygote = ScriptZygote(options.folder)
         self._types = TypeWatch(for_nodes(os.environ), self._on_types)
         self._health = Health(self._processes, options.heartbeat_s)
-        self._stats: dict[tuple[str, str], bytes] = {}
-        self._badges: dict[tuple[str, str], bytes] = {}
+        self._stats: dict[tuple[str, str], dict[str, Any]] = {}
         self._tasks: list[asyncio.Task[Any]] = []
         self._stop_asked = asyncio.Event()
         self._started: list[Callable[[], Any]] = []  # how to undo what was started, newest last
@@ -395,19 +394,26 @@ class Host:
         one = self._one_of(flow, node)
         if port is not None and port not in one.plan.inputs:
             raise HostError(f"node {node!r} has no input {port!r} (it has: {', '.join(one.plan.inputs) or 'none'})")
-        if not one.send("inject", port=port, payload=payload, topic=topic):
-            raise HostError(f"node {node!r} of flow {flow!r} is {one.state}: it takes no message now")
+        answer = await self._ask(one, "inject", "injected", port=port, payload=payload, topic=topic)
+        if answer.get("error"):
+            raise HostError(str(answer["error"]))
 
     async def last(self, flow: str, node: str, port: str | None = None) -> dict[str, Any] | None:
         """The newest envelope of an output port (None: its first), None when it has sent nothing yet."""
         one = self._one_of(flow, node)
+        known = (*one.plan.outputs, *HIDDEN_PORTS)
+        if port is not None and port not in known:
+            raise HostError(f"node {node!r} has no output {port!r} (it has: {', '.join(one.plan.outputs) or 'none'})")
+        return (await self._ask(one, "last?", "last", port=port)).get("envelope")
+
+    async def _ask(self, one: Supervised, op: str, answer: str, **fields: Any) -> dict[str, Any]:
         try:
-            answer = await one.request("last?", "last", port=port)
-        except (LinkClosed, TimeoutError) as e:
-            raise HostError(f"node {node!r} of flow {flow!r} is {one.state} and does not answer: {e}") from None
-        if answer.get("error"):
-            raise HostError(str(answer["error"]))
-        return answer.get("envelope")
+            return await one.request(op, answer, **fields)
+        except RequestFailed as e:
+            raise HostError(str(e)) from None
+        except (LinkClosed, TimeoutError):
+            where = f"node {one.plan.process!r} of flow {one.plan.flow!r}"
+            raise HostError(f"{where} is {one.state} and does not answer") from None
 
     async def apply_access(self) -> None:
         """The outsiders in `access` changed: tell the bus. Does nothing with `nats_url`, whose users are not ours."""
@@ -442,7 +448,7 @@ class Host:
 
     def _node_status(self, one: Supervised) -> NodeStatus:
         plan, pid = one.plan, one.pid
-        stats = self._read(self._stats, plan.flow, plan.process)
+        stats = self._stats.get((plan.flow, plan.process), {})
         badge, kind = one.badge
         return NodeStatus(
             flow=plan.flow,
@@ -540,16 +546,12 @@ class Host:
             return
         _, flow, node, _ = subject.split(".")
         run = self.reconciler.runs.get(flow)
-        if run is not None and run.of_node(node):
-            self._stats[flow, node] = data
-
-    def _read(self, kept: dict[tuple[str, str], bytes], flow: str, process: str) -> dict[str, Any]:
-        data = kept.get((flow, process))
-        try:
-            value = unpack(data) if data is not None else {}
-        except Malformed:
-            return {}
-        return value if isinstance(value, dict) else {}
+        if run is None:
+            return
+        with contextlib.suppress(Malformed, AttributeError, TypeError):
+            stats = unpack(data)
+            if stats.get("process") in {one.plan.process for one in run.of_node(node)}:
+                self._stats[flow, stats["process"]] = stats
 
 
 def _id_in(text: str | bytes) -> str:

@@ -3,7 +3,8 @@
 Used by both ends. It is local: a node is started, rewired, drained and stopped while the bus is down. A frame is its
 length (u32, big endian) and the packed map. A request carries a number `re`, which the answer repeats.
 
-    LinkClosed   the other end is gone (its process ended), or sent what is no frame
+    LinkClosed      the other end is gone (its process ended), or sent what is no frame
+    RequestFailed   the other end tried what a request asked and could not; the text says why
 """
 
 import asyncio
@@ -23,6 +24,10 @@ _LENGTH = struct.Struct(">I")
 
 class LinkClosed(ConnectionError):
     """The other end of the link is gone."""
+
+
+class RequestFailed(Exception):
+    """The other end could not do what a request asked: it answered `failed`."""
 
 
 def frame(op: str, **fields: Any) -> bytes:
@@ -94,6 +99,7 @@ class Link(asyncio.Protocol):
 
         Raises:
             LinkClosed: the other end is gone, before or while waiting.
+            RequestFailed: it answered `failed`.
             TimeoutError: no answer in time.
         """
         number = next(self._numbers)
@@ -159,9 +165,12 @@ class Link(asyncio.Protocol):
         if number is None:
             number = next((n for n, answer in self._answers.items() if answer == op), None)
         future = self._waiting.get(number) if isinstance(number, int) else None
-        if future is not None and self._answers.get(number) == op:  # type: ignore[arg-type]
+        if future is not None and op in (self._answers.get(number), "failed"):  # type: ignore[arg-type]
             if not future.done():
-                future.set_result(message)
+                if op == "failed":
+                    future.set_exception(RequestFailed(str(message.get("error") or "it could not")))
+                else:
+                    future.set_result(message)
             return
         self._on_frame(message)
 

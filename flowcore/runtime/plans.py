@@ -14,6 +14,7 @@ from flowcore.runtime.supervise import ProcessPlan
 
 KEPT, RECONFIGURED, REWIRED, RESTARTED = "kept", "reconfigured", "rewired", "restarted"
 EVERY_NODE = "*"
+MqttFields = Mapping[str, list[str]]  # "subscribe" and "publish" -> config fields that hold topics
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,13 @@ def plan_flow(
     code: Mapping[str, str],
     desired: Desired,
     streams: Mapping[str, dict[str, str]],
+    mqtt: Mapping[str, MqttFields] | None = None,
 ) -> Planned:
     """The processes that a resolved flow asks for.
 
     Args:
         code: node type -> what stands for its source.
+        mqtt: node type -> the config fields that hold MQTT topics, for types that use the embedded broker.
         streams: wire id -> stream, consumer and subject of each durable wire.
     """
     planned = Planned()
@@ -60,8 +63,9 @@ def plan_flow(
         elif info.missing:
             planned.impossible[node.id] = f"{node.type} needs a library that is missing: {info.missing}"
         else:
+            topics = (mqtt or {}).get(node.type)
             for plan in _processes(flow, node, info, code.get(node.type, ""), desired.mode(node.id), streams):
-                planned.processes[plan.process] = plan
+                planned.processes[plan.process] = _with_topics(plan, topics) if topics else plan
     return planned
 
 
@@ -98,18 +102,25 @@ def _processes(
             context=info.context,
             script=info.script,
             code=code,
-            bus_publish=_subjects(info.bus_publish, node.config),
-            bus_subscribe=_subjects(info.bus_subscribe, node.config),
+            bus_publish=tuple(_texts_at(info.bus_publish, node.config)),
+            bus_subscribe=tuple(_texts_at(info.bus_subscribe, node.config)),
         )
 
 
-def _subjects(fields: Iterable[str], config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The subjects that a node's config names in these fields: a text, or a list of texts."""
+def _with_topics(plan: ProcessPlan, fields: MqttFields) -> ProcessPlan:
+    hears, says = (_texts_at(fields.get(way, ()), plan.config) for way in ("subscribe", "publish"))
+    return replace(plan, mqtt={"subscribe": hears, "publish": says})
+
+
+def _texts_at(paths: Iterable[str], config: Mapping[str, Any]) -> list[str]:
+    """The texts that a config has at these places: `topic`, or `birth.topic` one level down."""
     found: list[str] = []
-    for name in fields:
-        value = config.get(name)
-        found += [value] if isinstance(value, str) else [one for one in value or () if isinstance(one, str)]
-    return tuple(found)
+    for path in paths:
+        value: Any = config
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        found += [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str) and one]
+    return found
 
 
 # What may differ without a restart; of the settings, how many replicas share the input is the producers' business.
@@ -130,7 +141,8 @@ def _settled(plan: ProcessPlan) -> ProcessPlan:
     """A plan without what can change while the process lives."""
     settings = {name: value for name, value in plan.settings.items() if name not in _SHARING}
     return replace(
-        plan, config={}, settings=settings, wires_in=(), wires_out=(), streams={}, mode="", bus_publish=(), bus_subscribe=()
+        plan, config={}, settings=settings, wires_in=(), wires_out=(), streams={}, mode="", bus_publish=(), bus_subscribe=(),
+        mqtt=None if plan.mqtt is None else {},
     )
 
 

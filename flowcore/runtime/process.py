@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowcore.runtime.forkclient import Child, ForkFailed, ForkServer
-from flowcore.runtime.link import Link, LinkClosed
+from flowcore.runtime.link import Link, LinkClosed, RequestFailed
 from flowcore.runtime.output import Lines
 from flowcore.runtime.page import Page
 
 KILL_AFTER_BYE_S = 3.0
 BYE_GRACE_S = 2.0  # beyond the drain time that the process was given
+# What a start raises that only another source or another config can mend.
+_PERMANENT = ("SyntaxError", "IndentationError", "TabError", "ImportError", "ModuleNotFoundError", "ValidationError")
 
 
 class StartFailed(Exception):
@@ -127,7 +129,7 @@ class NodeProcess:
         """Ask the process something.
 
         Raises:
-            LinkClosed, TimeoutError: as `Link.request`.
+            LinkClosed, RequestFailed, TimeoutError: as `Link.request`.
         """
         if self.link is None:
             raise LinkClosed("the process has no link")
@@ -141,8 +143,9 @@ class NodeProcess:
         """
         try:
             bye = await self.request("stop", "bye", drain_s + BYE_GRACE_S, drain_s=drain_s, quick=quick)
-        except (LinkClosed, TimeoutError):
-            await self.kill(f"did not stop within {drain_s:g} s")
+        except (LinkClosed, RequestFailed, TimeoutError) as e:
+            why = f": {e}" if isinstance(e, RequestFailed) else f" within {drain_s:g} s"
+            await self.kill(f"did not stop{why}")
             return Bye(False)
         try:
             async with asyncio.timeout(KILL_AFTER_BYE_S):
@@ -177,7 +180,8 @@ class NodeProcess:
                     self._running.set_result(None)
             case "fail" if not self._ready.done():
                 error = str(message.get("error") or "failed to start")
-                failed = StartFailed(error, str(message.get("traceback") or ""), bool(message.get("permanent")))
+                permanent = bool(message.get("permanent")) or error.partition(":")[0] in _PERMANENT
+                failed = StartFailed(error, str(message.get("traceback") or ""), permanent)
                 self._ready.set_exception(failed)
             case _:
                 self._listener.on_frame(self, message)

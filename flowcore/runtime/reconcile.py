@@ -23,7 +23,7 @@ from flowcore.flow.types import NodeTypeInfo
 from flowcore.runtime.flowrun import FlowRun, Ground
 from flowcore.runtime.flowstore import FlowStore, StoredFlow
 from flowcore.runtime.logs import event
-from flowcore.runtime.plans import Desired, Planned, durable_wires, plan_flow
+from flowcore.runtime.plans import Desired, MqttFields, Planned, durable_wires, plan_flow
 from flowcore.runtime.results import DeployResult
 
 _AGAIN_S, _LONGEST_AGAIN_S = 1.0, 30.0
@@ -39,6 +39,10 @@ class HostGround(Ground, Protocol):
     @property
     def code(self) -> Mapping[str, str]:
         """Node type -> what stands for its source."""
+
+    @property
+    def mqtt_fields(self) -> Mapping[str, MqttFields]:
+        """Node type -> the config fields that hold topics of the embedded MQTT broker."""
 
     async def ensure_streams(self, flow: str, resolved: ResolvedFlow) -> dict[str, dict[str, str]]:
         """Make the streams of durable wires. Raises StorageError, TimeoutError."""
@@ -156,7 +160,8 @@ class Reconciler:
         streams = await self._ground.ensure_streams(run.flow, wanted) if wanted else {}
         planned = Planned()
         if wanted is not None:
-            planned = plan_flow(wanted, self._ground.types, self._ground.code, desired, streams)
+            ground = self._ground
+            planned = plan_flow(wanted, ground.types, ground.code, desired, streams, ground.mqtt_fields)
         had_streams = bool(durable_wires(run.resolved))
         result = await run.apply(wanted, planned, stored.revision)
         if had_streams or stored.document is None:  # a stopped flow keeps what its streams hold

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from flowcore.bus.wire_ends import wire_id
 from flowcore.runtime.forkclient import ForkServer
 from flowcore.runtime.intensity import Intensity, Suspects
-from flowcore.runtime.link import LinkClosed
+from flowcore.runtime.link import LinkClosed, RequestFailed
 from flowcore.runtime.page import RUNNING
 from flowcore.runtime.process import Bye, Listener, NodeProcess, StartFailed, describe
 
@@ -55,6 +55,7 @@ class ProcessPlan:
     code: str = ""
     bus_publish: tuple[str, ...] = ()
     bus_subscribe: tuple[str, ...] = ()
+    mqtt: dict[str, list[str]] | None = None  # topics to "subscribe" and "publish" on the embedded broker
 
 
 class Surroundings(Protocol):
@@ -95,6 +96,7 @@ class Supervised:
         self.ready_ms = 0.0
         self.handled_before = 0  # by earlier processes of this node
         self.handover: bytes | None = None  # for the next process that goes
+        self._given: bytes | None = None  # what the current one was given when it went
         self._host = host
         self._turn = asyncio.Lock()
         self._current: NodeProcess | None = None
@@ -185,7 +187,7 @@ class Supervised:
             old = self._current
             if old is not None:
                 self._expected.add(old)
-                bye = await old.stop(self._drain_s(), quick=True)
+                bye = await old.stop(self._drain_s(), quick=False)
                 self._retire(old, bye)
             if process.ended is not None:  # it died while the old one finished: there is nothing to go back to
                 self._next = None
@@ -226,9 +228,14 @@ class Supervised:
         self.plan = replace(self.plan, wires_in=wires_in, wires_out=wires_out, streams=streams)
         fields = {"wires_in": list(wires_in), "wires_out": list(wires_out), "streams": streams}
         process = self._current
-        if process is not None:
-            with contextlib.suppress(LinkClosed):  # its successor has the plan
-                await process.request("rewire", "rewired", ANSWER_TIMEOUT_S, **fields)
+        if process is None:
+            return
+        try:
+            await process.request("rewire", "rewired", ANSWER_TIMEOUT_S, **fields)
+        except LinkClosed:
+            pass  # its successor has the plan
+        except (RequestFailed, TimeoutError) as e:
+            process.kill_now(f"could not be rewired: {e or 'no answer'}")  # so will the successor of this one
 
     async def reconfigure(self, plan: ProcessPlan) -> str | None:
         """Give it another config while it runs.
@@ -242,7 +249,7 @@ class Supervised:
         try:
             config = self._host.spec(plan, process.inc)["config"]
             answer = await process.request("reconfigure", "reconfigured", ANSWER_TIMEOUT_S, config=config)
-        except (LinkClosed, TimeoutError, StartFailed) as e:
+        except (LinkClosed, RequestFailed, TimeoutError, StartFailed) as e:
             return str(e) or "it did not answer"
         if answer.get("error"):
             return str(answer["error"])
@@ -254,10 +261,14 @@ class Supervised:
         old, self.plan = self.plan.mode, replace(self.plan, mode=mode)
         if old == mode or self._current is None:
             return
-        if "bypassed" in (old, mode):
-            self._current.send("bypass", on=mode == "bypassed")
-        if "paused" in (old, mode):
-            self._current.send("pause" if mode == "paused" else "resume")
+        if mode == "paused":
+            self._current.send("pause")
+        elif mode == "bypassed":
+            self._current.send("bypass", on=True)
+        elif old == "paused":
+            self._current.send("resume")
+        else:
+            self._current.send("bypass", on=False)
         if self.state in ("running", "paused", "bypassed"):
             self._set(self._run_state())
 
@@ -269,7 +280,8 @@ class Supervised:
         """Ask the process something.
 
         Raises:
-            LinkClosed: none runs, or it died before it answered. TimeoutError: no answer in time.
+            LinkClosed: none runs, or it died before it answered.
+            RequestFailed: it could not. TimeoutError: no answer in time.
         """
         if self._current is None:
             raise LinkClosed(f"{self.plan.process} is {self.state}")
@@ -286,7 +298,7 @@ class Supervised:
     # The end
 
     async def stop(self, drain_s: float | None = None, quick: bool = False) -> Bye:
-        """Stop for good: finish what it has (not `quick`: until its outputs are acked), end, start no other."""
+        """Stop for good: finish what is in the handler, end, start no other. `quick`: wait for no acks of its outputs."""
         self._cancel_restart()
         async with self._turn:
             self._cancel_restart()
@@ -340,15 +352,12 @@ class Supervised:
         self.plan = plan
         self._next, self._current = None, process
         self._expected.discard(process)
-        handover, self.handover = self.handover, None
-        suspects = self._suspects.of(_wire_ids(plan))
+        self._given, self.handover = self.handover, None
         try:
-            await process.go(suspects, handover)
+            await process.go(self._suspects.of(_wire_ids(plan)), self._given)
         except LinkClosed:
-            self.handover = handover  # it died; the next one gets it
-            return
+            return  # it died; `_died` sees to the next
         except TimeoutError:
-            self.handover = handover
             process.kill_now("did not answer go")
             return
         self.reason = self.traceback = ""
@@ -405,6 +414,8 @@ class Supervised:
         """A crash."""
         how = process.killed_for or self.reason or f"the process {describe(status)}"
         progress = bool(process.page and process.page.progress)
+        if process.page is not None and process.page.state < RUNNING:
+            self.handover = self._given  # it died before it had taken over
         tries = self._account(process)
         verdict = self._intensity.died(time.monotonic(), tries, progress)
         self.restarts += 1

@@ -42,11 +42,19 @@ class PluginProblem:
 
 @dataclass
 class TypeList:
-    """What is installed. `code`: type -> hash of its source. `watch`: folders where a change means: read again."""
+    """What is installed.
+
+    Attributes:
+        code: type -> hash of its source.
+        mqtt: type -> config fields with MQTT topics ("subscribe", "publish"): the classes with `mqtt_subscribe` or
+            `mqtt_publish`, which get a user of their own on the embedded broker.
+        watch: folders where a change means: read again.
+    """
 
     types: dict[str, NodeTypeInfo] = field(default_factory=dict)
     code: dict[str, str] = field(default_factory=dict)
     plugin_of: dict[str, str] = field(default_factory=dict)
+    mqtt: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     problems: list[PluginProblem] = field(default_factory=list)
     watch: list[str] = field(default_factory=list)
 
@@ -107,6 +115,9 @@ def read() -> TypeList:
             found.types[name] = describe(node, distribution, version)
             found.code[name] = _code_hash(node.__module__, version)
             found.plugin_of[name] = plugin
+            hears, says = (list(getattr(node, f"mqtt_{way}", ())) for way in ("subscribe", "publish"))
+            if hears or says:
+                found.mqtt[name] = {"subscribe": hears, "publish": says}
         except Exception as e:
             found.problems.append(PluginProblem(plugin, f"type {name}: {_one_line(e)}", traceback.format_exc()))
     found.watch = sorted(watch)
@@ -223,6 +234,7 @@ def unpack(text: str | bytes) -> TypeList:
         {name: type_info(info) for name, info in values["types"].items()},
         values["code"],
         values["plugin_of"],
+        values["mqtt"],
         [PluginProblem(**problem) for problem in values["problems"]],
         values["watch"],
     )

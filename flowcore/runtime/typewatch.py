@@ -58,6 +58,8 @@ class TypeWatch:
             for name, plugin in old.plugin_of.items():
                 if plugin in broken and name not in new.types:
                     new.types[name], new.code[name], new.plugin_of[name] = old.types[name], old.code[name], plugin
+                    if name in old.mqtt:
+                        new.mqtt[name] = old.mqtt[name]
             for problem in new.problems:
                 if problem not in old.problems:
                     _say(problem)
