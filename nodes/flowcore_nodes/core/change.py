@@ -21,10 +21,11 @@ class Rule(NodeConfig):
         None,
         description="set: the new value; change: what is put in place of `search`. "
         'A literal or {"$message": path}, {"$flow": key}, {"$global": key}',
+        dynamic=True,
     )
     to: str = field("", description="move: where to")
     search: Any = field(
-        None, description="change: what is looked for; in a text each place, a number or bool as a whole"
+        None, description="change: what is looked for; in a text each place, a number or bool as a whole", dynamic=True
     )
     regex: bool = field(False, description=r"change: `search` is a regular expression, `value` may use \1")
     ignore_case: bool = field(False, description="change: letters match in both cases, for regular expressions")

@@ -89,8 +89,17 @@ class Function(Node):
             self._script.close()  # what it made last was undone here; a new worker begins from the state
         self._is_settled = False
         results = await self._script.call([(message.payload, message.topic, message.meta) for message in messages])
+        is_stale = False
         for message, result in zip(messages, results, strict=True):
-            for output in self._made(result, message):
+            try:
+                made = self._made(result, message)
+            except (
+                ValueError
+            ) as e:  # more than self.state takes: this message has failed, and the worker knows too much
+                self.report(e, message)
+                is_stale = True
+                continue
+            for output in made:
                 yield output
             if result.error is not None:
                 self._show(result.error)
@@ -101,15 +110,12 @@ class Function(Node):
             elif self._is_ill:
                 self._is_ill = False
                 self.set_status("runs again", "ok")
-        self._is_settled = True
+        self._is_settled = not is_stale
 
     def _made(self, result: Any, message: Message | None) -> list[Any]:
         """Apply what a message changed and said; its outputs, as the engine takes them."""
-        for key, value in result.changes.items():
-            if value:
-                self.state[key] = value[0]
-            else:
-                self.state.pop(key, None)
+        if result.changes:
+            self._change(result.changes)
         for kind, text, extra in result.notes:
             if kind == "status":
                 self.set_status(text, extra or "ok")
@@ -125,6 +131,21 @@ class Function(Node):
                 output = message.derive(payload, topic=topic, meta=meta)
             made.append(output if port == 0 else Outputs({self._names[port]: output}))
         return made
+
+    def _change(self, changes: dict[str, list]) -> None:
+        """Put the changes of one message into the state: all, or (ValueError: it is full) none."""
+        before = {key: self.state[key] for key in changes if key in self.state}
+        try:
+            for key, value in changes.items():
+                if value:
+                    self.state[key] = value[0]
+                else:
+                    self.state.pop(key, None)
+        except ValueError:
+            for key in changes:
+                self.state.pop(key, None)
+            self.state.update(before)
+            raise
 
     def _show(self, error: Exception) -> None:
         if type(error).__name__ in ("ScriptTimeout", "ScriptKilled", "ScriptPaused"):

@@ -33,8 +33,8 @@ class Rule(NodeConfig):
         description="Operator; head, tail and index between ask for the place in a sequence (meta.parts); otherwise: "
         "no rule before it matched"
     )  # fmt: skip
-    value: Any = field(None, description=f"What is compared with; of between: one end. {_VALUE}")
-    value2: Any = field(None, description="The other end of between and index between")
+    value: Any = field(None, description=f"What is compared with; of between: one end. {_VALUE}", dynamic=True)
+    value2: Any = field(None, description="The other end of between and index between", dynamic=True)
     ignore_case: bool = field(False, description="Letters match in both cases, for matches")
 
     @model_validator(mode="after")
