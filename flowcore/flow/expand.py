@@ -157,9 +157,9 @@ class Expander:
         placed.config = self._filler.fill(node.config, placed.config.base, placed.level.env, fields)
         check_config(placed.config, fields, self._report, self._secrets)
         self._check_settings(placed, info)
-        # A config that is wrong may give other ports than were meant: an error about those would only mislead.
-        ports_from = {info.outputs_from, info.inputs_from} - {None}
-        placed.broken = bool(ports_from) and self._report.errors > errors
+        # A wrong config may give other ports, links or scope than were meant: errors about those would only mislead.
+        decides = info.outputs_from or info.inputs_from or info.virtual
+        placed.broken = bool(decides) and self._report.errors > errors
 
     def _instance(self, placed: Placed, name: str, within: tuple[str, ...]) -> None:
         node, subflow = placed.node, self._document.subflows.get(name)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from flowcore.flow.ends import Edge, Port
 from flowcore.flow.expand import Level, Placed
 from flowcore.flow.model import WireDef
-from flowcore.flow.problems import Report
+from flowcore.flow.problems import Report, shown
 
 LISTENERS = {"catch": "error", "status": "status", "complete": "complete"}
 """Virtual nodes that listen to a hidden port of the nodes in their scope."""
@@ -100,10 +100,11 @@ def through_links(level: Level, root: Level, others: dict[str, Level], report: R
     """
     for placed in _virtual(level, "link-out"):
         links = placed.config.value.get("links", [])
-        for index, name in enumerate([links] if isinstance(links, str) else links):
+        for index, name in enumerate(links if isinstance(links, list) else []):
+            where = placed.config.pointer(("links", index))
             if not isinstance(name, str):
+                report.error(where, f"must be the id or name of a link-in, is {shown(name)}")
                 continue
-            where = placed.config.pointer(("links", index) if isinstance(links, list) else ("links",))
             for target in _link_ins(name, where, level, root, others, report):
                 for entry in placed.ports("in"):
                     for leaving in target.ports("out"):
@@ -141,7 +142,8 @@ def _link_ins(
 
 
 def _link_name(placed: Placed) -> str:
-    return placed.config.value.get("name") or placed.node.name
+    name = placed.config.value.get("name")
+    return name if isinstance(name, str) and name else placed.node.name
 
 
 def _virtual(level: Level, kind: str) -> list[Placed]:

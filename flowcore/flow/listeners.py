@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from flowcore.flow.ends import Edge, Port
 from flowcore.flow.expand import Level, Placed
 from flowcore.flow.joints import LISTENERS, Net
-from flowcore.flow.problems import Report
+from flowcore.flow.problems import Report, shown
 
 
 def to_listeners(root: Level, net: Net, report: Report) -> Iterator[Edge]:
@@ -53,8 +53,10 @@ def _scope(listener: Placed, running: dict[str, Placed], serving: set[str], repo
         wanted = []
         for index, name in enumerate(scope):
             where = listener.config.pointer(("scope", index))
-            if name not in level.nodes:
-                report.error(where, f"no node '{name}'{report.near(str(name), level.nodes, 'nodes')}")
+            if not isinstance(name, str):
+                report.error(where, f"must be the id of a node, is {shown(name)}")
+            elif name not in level.nodes:
+                report.error(where, f"no node '{name}'{report.near(name, level.nodes, 'nodes')}")
             elif level.nodes[name].virtual:
                 report.error(where, f"'{name}' is a {level.nodes[name].node.type}: it has no process to listen to")
             else:
@@ -66,7 +68,7 @@ def _scope(listener: Placed, running: dict[str, Placed], serving: set[str], repo
         group = listener.node.group if scope == "group" else None
         wanted = [one.id for one in level.nodes.values() if group is None or one.node.group == group]
     else:
-        what = f'must be "all", "group" or a list of node ids, is \'{scope}\''
+        what = f'must be "all", "group" or a list of node ids, is {shown(scope)}'
         report.error(listener.config.pointer(("scope",)), what)
         return
     inside = tuple(f"{one}:" for one in wanted)

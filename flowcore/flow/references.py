@@ -72,9 +72,11 @@ class Filler:
         config = Config(raw, base)
         if "$" in json.dumps(raw, ensure_ascii=False):
             config.refers = True
+            if kinds := [key for key in raw if key in REFERENCES]:
+                self._report.error(base, f"a config is a map of fields: {kinds[0]} may stand in one, not for them all")
+                self._report.mute(base)
+                raw = {key: value for key, value in raw.items() if key not in kinds}
             config.value = _Walk(self, config, fields, env).value(raw, (), base)
-            if not isinstance(config.value, dict):
-                config.value = {}
         return config
 
 
@@ -162,9 +164,13 @@ class _Walk:
             base = f"{resource.pointer}/config"
             self._using.append(name)
             env, self._env = self._env, self._outer
-            merged = self.value(resource.config, path, base)
+            filled = self.value(resource.config, path, base)
             self._env = env
             self._using.pop()
+            if isinstance(filled, dict) and not is_reference(filled):
+                merged = filled
+            else:
+                self._report.error(base, f"must be a map of fields, is {shown(filled)}")
             self._config.moved.update({(*path, key): f"{base}/{escape(key)}" for key in merged})
         for key, inner in own.items():
             self._config.moved[*path, key] = f"{place}/{escape(key)}"
