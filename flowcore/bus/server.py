@@ -15,8 +15,9 @@ import contextlib
 import json
 import random
 import signal
+import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,9 @@ class EmbeddedServer:
         nats_port, mqtt_port: wanted ports; the next free one when taken, any for 0.
         on_event: called with a kind (`died`, `restarting`, `restarted`, `disk_full`, `disk_free`, `store_restart`,
             `reload_by_signal`) and a line of detail. Called on the event loop; must not wait.
-        template: name of a file in `nats/`, or a path.
+        tls: certificate chain and key, PEM: both listeners have TLS then (`nats/secured.conf`).
+        template: name of a file in `nats/`, or a path; None: `embedded.conf`, or `secured.conf` with `tls`.
+        variables: more values for the template, for example `FLOWCORE_HUB` of `nats/leaf.conf`.
     """
 
     def __init__(
@@ -69,7 +72,9 @@ class EmbeddedServer:
         nats_port: int = 4222,
         mqtt_port: int = 1883,
         on_event: OnEvent | None = None,
-        template: str | Path = "embedded.conf",
+        tls: tuple[Path, Path] | None = None,
+        template: str | Path | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder.absolute() / "nats"
         self.listen = listen
@@ -78,7 +83,11 @@ class EmbeddedServer:
         self._wanted = {"nats": nats_port, "mqtt": mqtt_port}
         self._ports = Ports(folder)
         self._on_event = on_event or (lambda kind, detail: None)
-        self._template = config.conf_folder() / template
+        self._template = config.conf_folder() / (template or ("secured.conf" if tls else "embedded.conf"))
+        self._variables = dict(variables or {})
+        self._tls = tls
+        if tls:
+            self._variables |= {"FLOWCORE_TLS_CERT": str(tls[0].absolute()), "FLOWCORE_TLS_KEY": str(tls[1].absolute())}
         self._name = f"flowcore-{random.getrandbits(64):016x}"
         self._own_password = new_password()
         self._users: tuple[BusUser, ...] = ()
@@ -96,6 +105,16 @@ class EmbeddedServer:
     def url(self) -> str:
         """Where processes of this machine connect."""
         return f"nats://{_address(_reachable(self.listen), self.port)}"
+
+    @property
+    def outside_url(self) -> str:
+        """Where programs of other machines connect; for this machine only when it listens on loopback."""
+        return f"{'tls' if self._tls else 'nats'}://{_address(_named(self.listen), self.port)}"
+
+    @property
+    def mqtt_url(self) -> str:
+        """Where MQTT devices connect."""
+        return f"{'mqtts' if self._tls else 'mqtt'}://{_address(_named(self.listen), self.mqtt_port)}"
 
     @property
     def pid(self) -> int | None:
@@ -147,8 +166,9 @@ class EmbeddedServer:
     async def stop(self) -> None:
         """End the server in order: JetStream's files are closed properly."""
         for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            while not task.done():  # nats-py turns a cancellation that meets a request into a time-out
+                task.cancel()
+                await asyncio.wait([task], timeout=0.2)
         self._tasks = []
         for connection in (self._system, self._storage):
             if connection is not None:
@@ -258,6 +278,7 @@ class EmbeddedServer:
             "FLOWCORE_MQTT_LISTEN": _address(self.listen, self.mqtt_port),
             "FLOWCORE_STORE": str(self.folder / "store"),
             "FLOWCORE_LOG": str(log),
+            **self._variables,
         }
         log_before = log.stat().st_size if log.exists() else 0
         command = [str(config.nats_server_program()), "-c", str(self.folder / "server.conf")]
@@ -307,6 +328,11 @@ class EmbeddedServer:
 
 def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _named(listen: str) -> str:
+    """What others call the address of a listener: this machine's name for one that listens on all."""
+    return socket.gethostname() if listen in ("0.0.0.0", "::") else listen
 
 
 def _reachable(listen: str) -> str:

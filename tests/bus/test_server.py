@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
+import socket
 import stat
+import sys
 
 import pytest
 
@@ -91,3 +93,46 @@ async def test_ports_are_remembered_and_a_taken_one_is_passed_over(tmp_path):
     await third.start()
     assert third.port == port
     await third.stop()
+
+
+async def test_the_server_dies_with_its_host(tmp_path):
+    """kill -9 of the process that started it leaves no nats-server behind."""
+    script = (
+        "import asyncio, pathlib, sys\n"
+        "from flowcore.bus.server import EmbeddedServer\n"
+        "async def main():\n"
+        "    server = EmbeddedServer(pathlib.Path(sys.argv[1]), nats_port=0, mqtt_port=0)\n"
+        "    await server.start()\n"
+        "    print(server.pid, flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    host = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    pidfd = os.pidfd_open(int(await host.stdout.readline()))
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_reader(pidfd, ended.set)
+    host.kill()
+    await asyncio.wait_for(ended.wait(), 5)
+    asyncio.get_running_loop().remove_reader(pidfd)
+    os.close(pidfd)
+    await host.wait()
+
+
+async def test_while_its_port_is_taken_it_keeps_trying_quietly(server):
+    """Another program took the port after a death: one line is said, and it comes back on the same port."""
+    host = await connect(server, server.host)
+    died, refused, back = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    waits = {"died": died, "restarting": refused, "restarted": back}
+    server._on_event = lambda kind, detail: waits[kind].set() if kind in waits else None
+    os.kill(server.pid, signal.SIGKILL)
+    await asyncio.wait_for(died.wait(), 5)
+    with socket.socket() as thief:
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        thief.bind(("127.0.0.1", server.port))
+        thief.listen()
+        await asyncio.wait_for(refused.wait(), 10)
+    await asyncio.wait_for(back.wait(), 10)
+    await host.close()
+    await (await connect(server, server.host)).close()
