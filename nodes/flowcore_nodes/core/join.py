@@ -1,3 +1,4 @@
+from collections.abc import MutableMapping
 from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
@@ -5,7 +6,7 @@ from pydantic import field_validator, model_validator
 from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, field
 from flowcore.node.paths import MessagePath
 
-# What self.state holds of a message that waits, under a rising number.
+# What is kept of a message that waits, under a rising number.
 GROUP, AT_S, VALUE, NAME, TOPIC, PARTS = range(6)
 
 _RESULTS = Literal["list", "text", "bytes", "map", "merged"]
@@ -54,6 +55,11 @@ class Join(Node):
             "drop_oldest", description="At max_held: drop the oldest message, or send the oldest group as it is"
         )
 
+        hold: Literal["state", "memory"] = field(
+            "state",
+            description="Where messages wait; memory is faster, and kill -9 or a restart loses what waits there",
+        )
+
         @field_validator("value", "key", "group")
         @classmethod
         def _is_path(cls, path: str) -> str:
@@ -74,13 +80,16 @@ class Join(Node):
 
     def on_start(self) -> None:
         self._dropped = 0
-        self._groups: dict[str, dict[Any, str]] = {}  # group -> name of a part -> its key in self.state; from the state
+        self._memory: dict[str, Any] = {}
+        self._store: MutableMapping[str, Any] = self._memory
+        self._groups: dict[str, dict[Any, str]] = {}  # group -> name of a part -> its key in the store; from the store
         self._held = -1
         self._timers: dict[str, Any] = {}
         self._read_config()
         self.after(0, self._adopt)
 
     def on_reconfigure(self, old: Any) -> None:
+        self._held = -1  # read the store again, with the next message or at once, whichever is first
         self._read_config()
         self.after(0, self._adopt)
 
@@ -90,17 +99,21 @@ class Join(Node):
         self._is_keyed = self.config.result == "map"
 
     async def _adopt(self) -> None:
-        """Read from the state what waits, and wait on for its time-outs."""
-        self._groups, self._held, self._last = {}, len(self.state), 0
-        for number in sorted(self.state):
-            entry = self.state[number]
+        """Read from the store what waits, and wait on for its time-outs."""
+        stores = (self.state, self._memory)
+        self._store, other = stores if self.config.hold == "state" else stores[::-1]
+        for number in list(other):  # `hold` was changed
+            self._store[number] = other.pop(number)
+        self._groups, self._held, self._last = {}, len(self._store), 0
+        for number in sorted(self._store):
+            entry = self._store[number]
             self._groups.setdefault(entry[GROUP], {})[self._slot(entry, number)] = number
             self._last = int(number)
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
         for group, numbers in self._groups.items():
-            self._arm(group, self.state[next(iter(numbers.values()))][AT_S])
+            self._arm(group, self._store[next(iter(numbers.values()))][AT_S])
 
     def _slot(self, entry: list, number: str) -> Any:
         """What a later message with the same replaces this one; its own number when nothing does."""
@@ -114,7 +127,7 @@ class Join(Node):
             self._timers[group] = self.after(max(0.0, wait_s), self._time_out, group)
 
     async def on_message(self, message: Message):
-        if self._held != len(self.state):  # the first message, or what a failed handler had changed was undone
+        if self._held != len(self._store):  # the first message, or what a failed handler had changed was undone
             await self._adopt()
         parts = self._parts(message) if self.config.mode == "auto" else None
         group = self._group_of(message, parts)
@@ -168,9 +181,9 @@ class Join(Node):
         slot = self._slot(entry, number)
         replaced = slots.get(slot)
         if replaced is not None:
-            self.state[replaced] = [entry[GROUP], self.state[replaced][AT_S], *entry[VALUE:]]
+            self._store[replaced] = [entry[GROUP], self._store[replaced][AT_S], *entry[VALUE:]]
             return
-        self.state[number] = entry
+        self._store[number] = entry
         self._last += 1
         self._held += 1
         self._groups.setdefault(entry[GROUP], slots)[slot] = number
@@ -180,12 +193,12 @@ class Join(Node):
         held = self._groups[group]
         if self.config.mode == "manual":
             return 0 < self.config.count <= len(held)
-        counts = (self.state[number][PARTS].get("count") for number in reversed(held.values()))
+        counts = (self._store[number][PARTS].get("count") for number in reversed(held.values()))
         total = next((count for count in counts if isinstance(count, int)), None)
         return total is not None and len(held) >= total
 
     def _joined(self, group: str) -> Any:
-        entries = [self.state[number] for number in self._groups[group].values()]
+        entries = [self._store[number] for number in self._groups[group].values()]
         parts = entries[-1][PARTS]
         if parts is not None:
             entries.sort(key=lambda entry: entry[PARTS]["index"])
@@ -203,7 +216,7 @@ class Join(Node):
 
     def _forget(self, group: str) -> None:
         for number in self._groups.pop(group, {}).values():
-            del self.state[number]
+            del self._store[number]
             self._held -= 1
         timer = self._timers.pop(group, None)
         if timer is not None:
@@ -214,25 +227,25 @@ class Join(Node):
             oldest = next(iter(self._groups))
             yield self._unfinished(oldest)
             return
-        number = min(self.state)
-        group = self.state[number][GROUP]
+        number = min(self._store)
+        group = self._store[number][GROUP]
         slots = self._groups[group]
         del slots[next(slot for slot, held in slots.items() if held == number)]
         if not slots:
             self._forget(group)
-        del self.state[number]
+        del self._store[number]
         self._held -= 1
         self._dropped += 1
         self.set_status(f"{self._dropped} dropped: more than {self.config.max_held} waited", "warn")
 
     def _unfinished(self, group: str) -> Message:
-        last = self.state[list(self._groups[group].values())[-1]]
+        last = self._store[list(self._groups[group].values())[-1]]
         made = Message(self._joined(group), last[TOPIC])
         self._forget(group)
         return made
 
     async def _time_out(self, group: str) -> Message | None:
         self._timers.pop(group, None)
-        if self._held != len(self.state):
+        if self._held != len(self._store):
             await self._adopt()
         return self._unfinished(group) if group in self._groups else None

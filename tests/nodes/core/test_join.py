@@ -111,6 +111,17 @@ async def test_what_waits_survives_a_restart():
         assert await node.sent() == [[5]]
 
 
+async def test_what_waits_in_memory_is_not_written_and_moves_when_told():
+    async with drive(Join, mode="manual", count=3, hold="memory") as node:
+        await node.put(1)
+        assert len(node.node.state) == 0
+        await node.reconfigure(hold="state")
+        await node.put(2)
+        assert len(node.node.state) == 2
+        await node.put(3)
+        assert await node.sent() == [[1, 2, 3]]
+
+
 async def test_a_full_store_drops_the_oldest_or_sends_the_oldest_group():
     async with drive(Join, max_held=3) as node:
         for index in range(5):
