@@ -1,7 +1,7 @@
 """A locked-in script for a node that runs one (`script = True` on its class): `script_of(node, source, ...)`.
 
-The process around the engine puts the path of the zygote's socket into `extras["script_socket"]`; how strict the sandbox
-must be is the node's setting `sandbox`.
+The process around the engine puts the path of the zygote's socket into `extras["script_socket"]`; how strict the
+sandbox must be is the node's setting `sandbox`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,8 @@
 """A script as its node uses it: started, called with what arrived together, killed when it overstays, started again.
 
     worker = ScriptWorker(socket, source, outputs=["out"], context=lambda: dict(state))
-    started = await worker.start()
+    await worker.start()                  # it compiles
+    started = await worker.begin()        # its on_start has run
     results = await worker.call([(payload, topic, meta), ...])
 
 One result a message, in order, whatever happens: a message that takes too long, or ends its worker, gets an error in
@@ -109,6 +110,7 @@ class ScriptWorker:
         self._sandbox, self._memory_mb, self._deadline_s = sandbox, memory_mb, deadline_s
         self._breaker = breaker or Breaker()
         self._channel: Channel | None = None
+        self._has_begun = False
         self._lock = asyncio.Lock()
         self._next = 1  # number of the next message
         self._begun = _NOTHING  # what on_start made in a worker started along the way; goes with the next message
@@ -125,17 +127,28 @@ class ScriptWorker:
         """Layers of the sandbox that this worker runs without."""
         return self._channel.missing if self._channel is not None else []
 
-    async def start(self) -> Result:
-        """Compile the script and run its `on_start`.
+    async def start(self) -> None:
+        """Get a locked worker and have it compile the script; nothing of the script runs yet.
+
+        Raises:
+            ScriptRefused: with the line, when it does not compile.
+            SandboxMissing, ZygoteGone: no worker can be had.
+        """
+        async with self._lock:
+            await self._new_worker()
+
+    async def begin(self) -> Result:
+        """Define the script and run its `on_start`, once: `call` does so too when nobody has.
 
         Returns:
             What `on_start` made; it has no error.
         Raises:
-            ScriptRefused: with the line, when it does not compile or `on_start` fails or takes too long.
-            SandboxMissing, ZygoteGone: no worker can be had.
+            ScriptRefused: with the line, when it fails or takes too long. And as `start`.
         """
         async with self._lock:
-            return await self._begin({})
+            if not self._has_begun:
+                return await self._begin({})
+            return _NOTHING
 
     async def call(self, messages: Sequence[Item]) -> list[Result]:
         """Run messages that arrived together; one result each, in their order. Never raises for a script's failure.
@@ -156,7 +169,9 @@ class ScriptWorker:
         """Run `on_stop` and end the worker; what `on_stop` made, None when there is nothing (or it failed)."""
         async with self._lock:
             channel, self._channel = self._channel, None
-            if channel is None:
+            if channel is None or not self._has_begun:
+                if channel is not None:
+                    channel.kill("stopped")
                 return None
             try:
                 channel.send(pack([frames.STOP]))
@@ -174,33 +189,49 @@ class ScriptWorker:
 
     # -- a worker's beginning and end
 
-    async def _begin(self, changes: dict[str, list]) -> Result:
-        """A new worker, set up; `changes`: what this call's results change beyond what `context` gives."""
+    async def _new_worker(self) -> Channel:
         self._drop()
+        channel = self._channel = await open_channel(self._socket, self._sandbox, self._memory_mb)
+        await self._ask_to(channel, [frames.SETUP, self._setup], "compiling it")
+        return channel
+
+    async def _begin(self, changes: dict[str, list]) -> Result:
+        """Have the script defined, by a new worker if need be.
+
+        Args:
+            changes: what this call's results change beyond what `context` gives.
+        """
+        channel = self._channel
+        if channel is None or channel.dead or self._has_begun:
+            channel = await self._new_worker()
         context = dict(self._context())
         for key, change in changes.items():
             context[key] = change[0] if change else None
         context = {key: value for key, value in context.items() if value is not None}
-        channel = await open_channel(self._socket, self._sandbox, self._memory_mb)
+        result = await self._ask_to(channel, [frames.BEGIN, context], "its start")
+        self._has_begun = True
+        return result
+
+    async def _ask_to(self, channel: Channel, request: list, what: str) -> Result:
+        """Send a request that READY or REFUSED answers, within the deadline; after a failure there is no worker."""
         try:
-            channel.send(pack([frames.SETUP, {**self._setup, "context": context}]))
+            channel.send(pack(request))
             async with asyncio.timeout(self._deadline_s):
                 frame = await self._next_frame(channel, frames.READY, frames.REFUSED)
             if frame[0] == frames.REFUSED:
                 raise from_worker(frame[1], kind=ScriptRefused)
-            result = _result(frame[1], self._ports)
+            return _result(frame[1], self._ports)
         except TimeoutError:
             await self._ask_where(channel)
             late = self._too_late()
-            raise ScriptRefused(f"at start, {late}", type=late.type, line=late.line, traceback=late.traceback) from None
-        except (WorkerEnded, ValueError) as e:
-            channel.kill("broken")
-            raise ScriptRefused(f"the worker ended while the script started: {_fate(e)}") from None
+            self._drop()
+            raise ScriptRefused(f"{what}: {late}", type=late.type, line=late.line, traceback=late.traceback) from None
+        except (WorkerEnded, ValueError, TypeError) as e:
+            self._drop()
+            raise ScriptRefused(f"{what}: the worker ended ({_fate(e)})", type="ScriptKilled") from None
         except BaseException:
-            channel.kill("refused")
+            self._drop()
             raise
-        self._channel = channel
-        return result
 
     async def _ask_where(self, channel: Channel) -> None:
         """Find out where a worker that overstayed is (`_where`), and end it."""
@@ -213,6 +244,7 @@ class ScriptWorker:
             channel.kill("too long")
 
     def _drop(self) -> None:
+        self._has_begun = False
         if self._channel is not None:
             self._channel.kill("dropped")
             self._channel = None
@@ -229,7 +261,7 @@ class ScriptWorker:
                 _fail(waiting, results, ScriptPaused(f"paused for {wait_s:.0f} s more, after {self._breaker.reason}"))
                 return
             try:
-                if self._channel is None or self._channel.dead:
+                if self._channel is None or self._channel.dead or not self._has_begun:
                     changes = {
                         key: value for done in results if done is not None for key, value in done.changes.items()
                     }
@@ -269,7 +301,7 @@ class ScriptWorker:
         base = self._next
         self._next += len(share)
         self._where = None
-        watch = _Watch(channel, base, self._deadline_s)
+        watch = _Watch(channel, base, len(share), self._deadline_s)
         channel.send(_CALL + pack(base) + packed)
         have = 0
         try:
@@ -359,10 +391,10 @@ class _Lost(Exception):
 class _Watch:
     """Looks at the page four times a second or so; when one message has been in work for too long, ends the worker."""
 
-    def __init__(self, channel: Channel, base: int, deadline_s: float) -> None:
+    def __init__(self, channel: Channel, base: int, count: int, deadline_s: float) -> None:
         self._channel, self._deadline_s = channel, deadline_s
         self._loop = asyncio.get_running_loop()
-        self._seen, self._since = base, self._loop.time()
+        self._seen, self._since, self._last = base, self._loop.time(), base + count - 1
         self._timer = self._loop.call_later(deadline_s / 20, self._look)
         self.overdue = False
 
@@ -374,8 +406,8 @@ class _Watch:
         if self.overdue:
             self._channel.kill("too long")
             return
-        number = self._channel.number
-        if number > self._seen:  # only forward: a worker that plays with the number gets no more time than its share
+        number = min(self._channel.number, self._last)
+        if number > self._seen:  # only forward, and no further: who plays with the number gets no more than its share
             self._seen, self._since = number, now
         elif now - self._since >= self._deadline_s:
             self.overdue = True

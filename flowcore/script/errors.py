@@ -22,6 +22,8 @@ class ScriptError(Exception):
         self.type = type
         self.line = line
         self.traceback = traceback
+        if traceback:
+            self.add_note(f"In the script:\n{traceback}")
 
 
 class ScriptTimeout(ScriptError):

@@ -3,11 +3,12 @@
 Both ends use this; it knows sizes and shapes, never what a script does. The client does not trust the worker: what
 it sends is measured before anything is built of it, and looked through before anything is passed on.
 
-client to worker    [SETUP, {script, outputs, env, id, name, context}]   once, first
+client to worker    [SETUP, {script, outputs, env, id, name}]     once, first: lock, compile
+                    [BEGIN, context]                              once: define the script, run its `on_start`
                     [CALL, base, [[payload, topic, meta], ...]]   base: number of the first message, as on the page
                     [REPLY, error | nil, value]                   to a REQUEST
                     [STOP]                                        run `on_stop`, answer READY, end
-worker to client    [READY, result]                               compiled, and `on_start` has run
+worker to client    [READY, result]                               to SETUP (result nil), BEGIN and STOP
                     [REFUSED, error, notes]                       it does not compile, or `on_start` failed
                     [RESULTS, base, [result, ...]]                one or more frames for a CALL, in order
                     [REQUEST, scope, op, key, value]              flow or global context; the worker waits for REPLY
@@ -21,7 +22,7 @@ import struct
 from typing import Any
 
 HEAD = struct.Struct(">I")
-SETUP, CALL, REPLY, STOP = 1, 2, 3, 4
+SETUP, BEGIN, CALL, REPLY, STOP = 1, 2, 3, 4, 5
 READY, RESULTS, REQUEST, WHERE, REFUSED = 11, 12, 13, 14, 15
 
 MAX_REQUEST = 16 * 1024 * 1024  # bytes of one frame to the worker (a set-up carries the node's whole state)

@@ -133,6 +133,8 @@ class Turn:
         Raises:
             TypeError, ValueError: what has no msgpack form, or is too large.
         """
+        if port >= len(self.ports):
+            raise LookupError("this node has no output")
         if type(value) is Msg:
             payload, topic, meta = value.payload, value.topic, value.meta
             own = value.__dict__

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, NoReturn
 
 from flowcore.bus.envelope import join, pack, unpack
@@ -79,31 +79,37 @@ class Worker:
 
     def run(self) -> int:
         """Serve until the client hangs up; the exit status."""
-        setup = self._receive()
-        if setup is None:
-            return 0
         try:
-            on_message, on_stop, context, first = self._load(setup[1])
+            if (setup := self._receive()) is None:
+                return 0
+            code, names = self._compile(setup[1])
+            self._send([frames.READY, None])
+            if (begin := self._receive()) is None or begin[0] != frames.BEGIN:
+                return 0
+            context = inside.NodeContext(self._turn, begin[1])
+            names["context"] = context
+            first = self._define(code, names)
         except BaseException as e:
             line = e.line if isinstance(e, ScriptSyntax) else None
             error = ["SyntaxError", str(e), line, ""] if isinstance(e, ScriptSyntax) else describe(e, self._lines)
+            self._printed.flush()
             self._send([frames.REFUSED, error, self._turn.all_notes()])
             return 0
         self._send_packed(join([pack(frames.READY), first]))
+        on_message, on_stop = names["on_message"], names.get("on_stop") or (lambda: None)
         while (request := self._receive()) is not None:
             if request[0] == frames.CALL:
                 self._call(on_message, context, request[1], request[2])
             elif request[0] == frames.STOP:
-                self._send_packed(join([pack(frames.READY), self._handle(lambda _: on_stop(), context, inside.Msg())]))
+                self._send_packed(join([pack(frames.READY), self._stop(on_stop, context)]))
                 return 0
         return 0
 
-    def _load(self, setup: dict[str, Any]) -> tuple[Callable, Callable, inside.NodeContext, bytes]:
-        """Compile the script, define what it sees, run its module code and `on_start`."""
+    def _compile(self, setup: dict[str, Any]) -> tuple[CodeType, dict[str, Any]]:
+        """The script's code, and the names it sees (without its context)."""
         source = setup["script"]
         self._lines = source.splitlines()
         self._turn = turn = inside.Turn(setup["outputs"])
-        context = inside.NodeContext(turn, setup["context"])
         self._printed = _LineWriter(turn)
         sys.stdout = sys.stderr = self._printed
         sys.meta_path.insert(0, _NotHere())
@@ -112,7 +118,6 @@ class Worker:
             "__name__": "script",
             "__builtins__": builtins,
             "node": inside.NodeInScript(turn, setup["id"], setup["name"]),
-            "context": context,
             "flow": inside.SharedContext(self._ask, "flow"),
             "global_": inside.SharedContext(self._ask, "global"),
             "env": setup["env"],
@@ -123,15 +128,30 @@ class Worker:
         code = compile_script(source)
         gc.collect()
         gc.freeze()
+        return code, names
+
+    def _define(self, code: CodeType, names: dict[str, Any]) -> bytes:
+        """Run the module's code and `on_start`; what both made, packed."""
         self._running = True
         exec(code, names)
-        # What the module code printed or changed travels with what on_start makes.
         started = names.get("on_start")
         if started is not None:
-            turn.take(started())
+            self._turn.take(started())
         self._printed.flush()
         self._running = False
-        return names["on_message"], names.get("on_stop") or (lambda: None), context, self._packed(None)
+        return self._packed(None)
+
+    def _stop(self, on_stop: Callable[[], Any], context: inside.NodeContext) -> bytes:
+        self._turn.begin(inside.Msg())
+        self._running = True
+        try:
+            self._turn.take(on_stop())
+            self._printed.flush()
+            return self._packed(None)
+        except BaseException as e:
+            return self._failed(e, context)
+        finally:
+            self._running = False
 
     def _call(self, on_message: Callable, context: inside.NodeContext, base: int, items: list) -> None:
         page, turn = self._page, self._turn
@@ -167,18 +187,6 @@ class Worker:
 
     def _results(self, base: int, done: list[bytes]) -> None:
         self._send_packed(join([pack(frames.RESULTS), pack(base), join(done)]))
-
-    def _handle(self, handler: Callable, context: inside.NodeContext, msg: inside.Msg) -> bytes:
-        self._turn.begin(msg)
-        self._running = True
-        try:
-            self._turn.take(handler(msg))
-            self._printed.flush()
-            return self._packed(None)
-        except BaseException as e:
-            return self._failed(e, context)
-        finally:
-            self._running = False
 
     def _failed(self, error: BaseException, context: inside.NodeContext) -> bytes:
         """The result of a message whose handler raised: no outputs, no changes, but what it printed."""

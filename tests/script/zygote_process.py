@@ -1,4 +1,4 @@
-"""Starting the script zygote, and knowing when it has ended: for the host, and for tests.
+"""Starting the script zygote, and knowing when it has ended.
 
 zygote = await start_zygote(folder / "script.sock")
 zygote.missing      layers of the sandbox this machine lacks; empty when scripts can be locked in
@@ -47,16 +47,29 @@ class Zygote:
         await self._process.wait()
 
 
-async def start_zygote(socket: Path, *, log: int | None = None, timeout_s: float = 20.0) -> Zygote:
+_WITHOUT = """
+import sys
+from flowcore.script import lockdown, zygote
+def missing(*_): raise lockdown.LockFailed(WHICH, "left out by a test")
+lockdown.restrict_landlock = missing
+zygote.main()
+"""
+
+
+async def start_zygote(
+    socket: Path, *, log: int | None = None, timeout_s: float = 20.0, without: str | None = None
+) -> Zygote:
     """Start a zygote that listens on `socket`, in a folder of mode 0700; returns when it listens.
 
     Args:
         log: a descriptor for what it writes to its standard error; None: ours.
+        without: "landlock" leaves that layer out, as on a kernel that has none.
     Raises:
         ZygoteFailed: it ended, or said nothing in time.
     """
+    program = ["-m", "flowcore.script.zygote"] if without is None else ["-c", _WITHOUT.replace("WHICH", repr(without))]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", "-m", "flowcore.script.zygote", os.fspath(socket.absolute()),
+        sys.executable, "-I", *program, os.fspath(socket.absolute()),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
         env={}, cwd="/",
     )  # fmt: skip
