@@ -66,7 +66,7 @@ def decode(content: bytes, form: Format) -> Any:
                 raise ValueError(f"not JSON: {e}") from None
         case "msgpack":
             try:
-                return msgpack.unpackb(content, strict_map_key=False)
+                return msgpack.unpackb(content, strict_map_key=False, ext_hook=_refuse_extension, timestamp=1)
             except Exception as e:
                 raise ValueError(f"not msgpack: {e or type(e).__name__}") from None
     try:
@@ -94,6 +94,10 @@ def encode(payload: Any, form: Format) -> bytes:
     if not isinstance(payload, (bytes, bytearray)):
         raise TypeError(f"format bytes takes bytes or text, got {type(payload).__name__}")
     return bytes(payload)
+
+
+def _refuse_extension(number: int, content: bytes) -> Any:
+    raise ValueError(f"extension type {number} is the engine's own")  # a forged one could name another's buffer
 
 
 def _refuse_constant(name: str) -> Any:

@@ -63,9 +63,8 @@ class NatsIn(Node):
                 subject, content, reply = await waiting.get()
                 try:
                     payload: Any = decode(content, config.format)
-                except ValueError as e:
+                    await self.send(payload, topic=subject, meta={"reply": reply} if reply else {})
+                except (TypeError, ValueError) as e:  # not in its format, or too large or too deep for a wire
                     self.report(ValueError(f"{subject}: {e}"))
-                    continue
-                await self.send(payload, topic=subject, meta={"reply": reply} if reply else {})
         finally:
             await subscription.close()

@@ -42,6 +42,12 @@ async def test_what_does_not_decode_is_an_error_and_the_next_comes(connect):
         outside.publish("x", msgpack.packb({"a": b"b"}))
         assert await node.sent(1) == [{"a": b"b"}]
         assert "x: not msgpack" in node.errors[0]["text"]
+        outside.publish("x", msgpack.packb(msgpack.ExtType(1, b"a handle")))
+        outside.publish("x", msgpack.packb("x" * 300_000))
+        outside.publish("x", msgpack.packb(1))
+        assert (await node.sent(2))[1] == 1
+        assert "extension type 1 is the engine's own" in node.errors[1]["text"]
+        assert "the limit is 262,144" in node.errors[2]["text"]
 
 
 async def test_a_queue_group_shares_and_a_flood_is_bounded(connect):
