@@ -62,10 +62,13 @@ class Committer:
     def turn_ends(self, works: list[Any]) -> None:
         """These were handled, their outputs are sent: ack them, or store first what they changed."""
         self._is_in_turn = False
-        for work in works:
-            wire = work.wire
-            if wire.delivery in ("reliable", "durable"):
-                self.applied[wire.ends.id] = (work.epoch, work.seq + 1)
+        wire = None
+        for work in reversed(works):  # the newest of each wire counts
+            if work.wire is not wire:
+                wire = work.wire
+                if wire.delivery in ("reliable", "durable"):
+                    known = self.applied.get(wire.ends.id, (0, 0))
+                    self.applied[wire.ends.id] = max(known, (work.epoch, work.seq + 1))
         if self._state.is_dirty and self._store is not None:
             self._works += works
         else:

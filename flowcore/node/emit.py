@@ -15,7 +15,7 @@ from flowcore.node.ports import Outputs
 from flowcore.wires.out_port import OutPort
 from flowcore.wires.receipt import Cause, Receipt
 
-_YIELD_EVERY = 64  # sends of a source before other tasks get a turn
+_YIELD_EVERY = 256
 
 Draft = tuple[str, Message]
 
@@ -83,6 +83,32 @@ class Emitter:
         if isinstance(value, Message):
             return value
         return message.derive(value) if message is not None else Message(value)
+
+    def send_now(self, result: Any, message: Message, cause: Cause, now_s: float) -> bool:
+        """The common case, without a coroutine: one value or Message for the first output, which has credit.
+
+        Returns False when it is not that case; then nothing was done, and `emit` is to be used.
+        """
+        port = self.ports.get(self.main) if self.main is not None else None
+        if port is None or isinstance(result, Outputs) or not port.has_credit():
+            return False
+        if isinstance(result, Message):
+            if result.cause is not cause:
+                return False
+            self._send(port, result, cause)
+            return True
+        port.send(
+            result,
+            message.topic,
+            message.meta,
+            cause=cause if self._through else None,
+            origin_ns=message.origin_ns,
+            trace=message.trace,
+            parent=message.id,
+            deadline_ns=message.deadline_ns,
+            now_s=now_s,
+        )
+        return True
 
     async def emit(self, drafts: list[Draft], cause: Cause | None) -> None:
         """Send what a handler made; each output keeps its cause (or the one its message came from) open."""

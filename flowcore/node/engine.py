@@ -55,8 +55,11 @@ class Around(Protocol):
     def enter(self, work: Any) -> int | None:
         """A handler gets this work (for the supervisor's page)."""
 
+    def move(self, slot: int | None, work: Any) -> int | None:
+        """The same handler goes on to this work. Returns the slot it has then."""
+
     def leave(self, slot: int | None, handled: int = 1) -> None:
-        """It has it no longer."""
+        """It has it no longer; so many were handled since `enter`."""
 
 
 class Clock:

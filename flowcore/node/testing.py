@@ -254,6 +254,9 @@ class Driven:
     def enter(self, work: Any) -> int | None:
         return None
 
+    def move(self, slot: int | None, work: Any) -> int | None:
+        return None
+
     def leave(self, slot: int | None, handled: int = 1) -> None:
         pass
 

@@ -24,7 +24,7 @@ from flowcore.node.work import HandlerThread, Timer
 from flowcore.wires.receipt import Cause, Joined
 
 if TYPE_CHECKING:
-    from flowcore.node.engine import Engine
+    from flowcore.node.engine import Around, Engine
 
 _MOST_A_TURN = 256
 _MOST_A_BATCH = 60  # each has a slot of the supervisor's page
@@ -171,7 +171,8 @@ class Turns:
         finally:
             if len(done) < len(works):  # taken, not handled: first in line again
                 for work in reversed(works[len(done) :]):
-                    work.is_started = False
+                    if work.is_latest:
+                        work.is_started = False
                     engine.queue.appendleft(work)
             self._account(done)
             engine.emitter.flush()
@@ -191,9 +192,10 @@ class Turns:
         works = []
         while queue and len(works) < most:
             work = queue.popleft()
-            if work.is_skipped:
-                continue
-            work.is_started = True
+            if work.is_latest:
+                if work.is_skipped:
+                    continue
+                work.is_started = True
             works.append(work)
         return works
 
@@ -229,7 +231,9 @@ class Turns:
 
     def _refusal(self, work: Any, message: Message) -> Exception | None:
         """Why the handler must not see a message; also brings the payload into the port's form."""
-        if is_late(work.envelope, self._age_s, time.time_ns()):
+        if (message.deadline_ns is not None or self._age_s is not None) and is_late(
+            work.envelope, self._age_s, time.time_ns()
+        ):
             return _Late()
         if self.suspects:
             deaths = self.suspects.pop((work.wire.page_hash, getattr(work, "epoch", 0), getattr(work, "seq", 0)), 0)
@@ -318,23 +322,24 @@ class Turns:
             ready.appendleft((work, message))
         run = _Run(self._on_message, ready, engine, single=self._breaker.is_open)
         await self._in_thread(thread, run)
+        send_now, now_s = engine.emitter.send_now, time.monotonic()
         for work, message, result in run.finished:
             error: Exception | None = None
             try:
                 if type(result) is list:  # a generator's values
                     for value in result:
                         await self._send(value, message, work)
-                else:
+                elif result is not None and not send_now(result, message, work, now_s):
                     await self._send(result, message, work)
             except Exception as e:
                 error = e
             ready.popleft()
             if error is not None:
                 await self._retry_or_fail(work, message, error, thread, may_retry=False)
-            else:
-                self._breaker.succeeded()
             done.append(work)
             self._completed(message)
+        if run.finished and self._breaker.is_open:
+            self._breaker.succeeded()
         if run.error is not None:
             work, message = ready.popleft()
             await self._retry_or_fail(work, message, run.error, thread)
@@ -541,16 +546,26 @@ class _Run:
         self.more: tuple[list, GeneratorType | None] | None = None
         self.started_s = 0.0
         self.message: Message = ready[0][1]
+        self._slot: int | None = None
 
     def __call__(self) -> None:
-        around, state, handler = self._engine.around, self._engine.state, self._handler
-        began_s = time.perf_counter()
+        around, began_s = self._engine.around, time.perf_counter()
+        self._slot = around.enter(self._works[0][0])
+        try:
+            self._handle_all(around, began_s)
+        finally:
+            self.started_s = 0.0
+            around.leave(self._slot, max(1, len(self.finished)))
+
+    def _handle_all(self, around: "Around", began_s: float) -> None:
+        state, handler, clock, finished = self._engine.state, self._handler, time.perf_counter, self.finished
         for work, message in self._works:
             self.message = message
-            self.started_s = now_s = time.perf_counter()
-            if self.finished and (self._single or now_s - began_s > _LONGEST_TURN_S):
-                break
-            slot = around.enter(work)
+            self.started_s = now_s = clock()
+            if finished:
+                if self._single or now_s - began_s > _LONGEST_TURN_S:
+                    break
+                self._slot = around.move(self._slot, work)
             state.begin()
             try:
                 result = handler(message)
@@ -566,10 +581,7 @@ class _Run:
                 state.rollback()
                 self.error = e
                 return
-            finally:
-                self.started_s = 0.0
-                around.leave(slot)
-            self.finished.append((work, message, result))
+            finished.append((work, message, result))
 
 
 class _Piece:

@@ -12,14 +12,15 @@ from flowcore.wires.receipt import Cause
 class Foreign(Cause):
     """A message that an outsider put in: no epoch, no seq, never resent."""
 
-    __slots__ = ("envelope", "is_skipped", "is_started", "on_finished", "wire")
+    __slots__ = ("envelope", "on_finished", "wire")
+
+    is_latest = False
 
     def __init__(self, wire: Any, envelope: dict, on_finished: Callable[[], None] | None = None) -> None:
         super().__init__()
         self.wire = wire
         self.envelope = envelope
         self.on_finished = on_finished
-        self.is_started = self.is_skipped = False
 
     def finished(self) -> None:
         self.wire.queued -= 1

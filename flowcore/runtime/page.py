@@ -95,6 +95,17 @@ class Page:
         _U32.pack_into(self._memory, 12, SLOTS - len(self._free))
         return slot
 
+    def move(self, slot: int | None, hashed_wire: int, epoch: int, seq: int) -> None:
+        """The handler goes on to another message, in the same slot."""
+        if slot is not None:
+            at = _FIRST_SLOT + slot * _SLOT_SIZE
+            is_other = _U32.unpack_from(self._memory, at)[0] != hashed_wire
+            if is_other:
+                _U32.pack_into(self._memory, at, 0)
+            _SLOT.pack_into(self._memory, at + 8, epoch, seq, time.monotonic_ns())
+            if is_other:
+                _U32.pack_into(self._memory, at, hashed_wire)
+
     def leave(self, slot: int | None, handled: int = 1) -> None:
         """The handler is done with what it got at `enter`; `handled` messages count as progress."""
         if slot is not None:

@@ -364,6 +364,14 @@ class Runner:
         hashed = work.wire.page_hash
         return self.page.enter(hashed, work.epoch, work.seq) if hashed else None
 
+    def move(self, slot: int | None, work: Any) -> int | None:
+        hashed = work.wire.page_hash
+        if slot is None or not hashed:
+            self.page.leave(slot, 0)
+            return self.enter(work)
+        self.page.move(slot, hashed, work.epoch, work.seq)
+        return slot
+
     def leave(self, slot: int | None, handled: int = 1) -> None:
         self.page.leave(slot, handled)
 

@@ -23,7 +23,10 @@ HELLO_AGAIN_S = 1.0
 class Item(Cause):
     """A message that a consumer has taken; done when its handler and all that was made of it is done."""
 
-    __slots__ = ("envelope", "epoch", "is_done", "is_skipped", "is_started", "seq", "wire")
+    __slots__ = ("envelope", "epoch", "is_done", "seq", "wire")
+
+    is_latest = False
+    is_skipped = False
 
     def __init__(self, wire: Any, epoch: int, seq: int, envelope: dict) -> None:
         self.open = 1
@@ -32,12 +35,23 @@ class Item(Cause):
         self.seq = seq
         self.envelope = envelope
         self.is_done = False
-        self.is_started = False  # its turn has come
-        self.is_skipped = False  # a latest wire's, overtaken before its turn came
 
     def finished(self) -> None:
         self.is_done = True
         self.wire.on_done(self)
+
+
+class LatestItem(Item):
+    """A message of a latest wire: it may be skipped until its turn comes."""
+
+    __slots__ = ("is_skipped", "is_started")
+
+    is_latest = True
+
+    def __init__(self, wire: Any, epoch: int, seq: int, envelope: dict) -> None:
+        super().__init__(wire, epoch, seq, envelope)
+        self.is_started = False  # its turn has come
+        self.is_skipped = False  # overtaken before that
 
 
 class InWire:
@@ -284,7 +298,7 @@ class LatestInWire(InWire):
             item.one_done()
             self.counts["drops"] += 1
         self._advance()
-        items = [Item(self, epoch, envelope["seq"], envelope) for envelope in newest]
+        items = [LatestItem(self, epoch, envelope["seq"], envelope) for envelope in newest]
         self.next = items[-1].seq + 1
         self.taken.extend(items)
         self.counts["taken"] += len(items)

@@ -158,7 +158,11 @@ class OutWire:
         while owed and owed[0].seq <= floor:
             kept = owed.popleft()
             self.owed_bytes -= kept.size
-            kept.one_done()
+            kept.open -= 1  # Kept.one_done and Cause.one_done, written out: this runs for every message
+            if kept.open == 0 and (cause := kept.cause) is not None:
+                cause.open -= 1
+                if cause.open == 0:
+                    cause.finished()
         if ack.above and owed:
             is_above = _inside(ack.above)
             done = [kept for kept in owed if is_above(kept.seq)]
