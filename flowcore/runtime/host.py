@@ -15,7 +15,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -294,16 +294,22 @@ class Host:
         if checked.document is None or checked.resolved is None:
             raise DeployRefused(_id_in(text) or filename, checked.problems)
         flow = checked.document.id
+        before = self.reconciler.marks(flow)
         stored = await self._bus(self._store.put(flow, json.loads(text), filename, based_on))
-        result = await self._settle(flow, timeout_s, f"revision {stored.revision} of flow {flow!r} is stored")
+        done = self.reconciler.applied(flow, stored.revision)
+        if self.reconciler.marks(flow) == before:  # nothing new: say what runs
+            done.close()
+            done = self.reconciler.settled(flow, self.reconciler.mark(flow))
+        result = await self._in_time(done, timeout_s, f"revision {stored.revision} of flow {flow!r} is stored")
         warnings = tuple(str(one) for one in checked.problems)
         return replace(result, notes=(*warnings, *result.notes), took_s=time.perf_counter() - begun)
 
     async def remove(self, flow: str) -> DeployResult:
         """Stop a flow and take it out of the bucket; its revisions stay in the history."""
         self._known(flow)
-        await self._bus(self._store.remove(flow))
-        return await self._settle(flow, _SETTLE_TIMEOUT_S, f"flow {flow!r} is removed")
+        revision = await self._bus(self._store.remove(flow))
+        done = self.reconciler.applied(flow, revision)
+        return await self._in_time(done, _SETTLE_TIMEOUT_S, f"flow {flow!r} is removed")
 
     async def document(self, flow: str, revision: int | None = None) -> dict[str, Any]:
         """{"flow", "revision", "created_ns", "document", "source"} of one revision (None: the newest).
@@ -404,7 +410,8 @@ class Host:
         known = (*one.plan.outputs, *HIDDEN_PORTS)
         if port is not None and port not in known:
             raise HostError(f"node {node!r} has no output {port!r} (it has: {', '.join(one.plan.outputs) or 'none'})")
-        return (await self._ask(one, "last?", "last", port=port)).get("envelope")
+        envelope = (await self._ask(one, "last?", "last", port=port)).get("envelope")
+        return unpack(envelope) if isinstance(envelope, bytes) else envelope
 
     async def _ask(self, one: Supervised, op: str, answer: str, **fields: Any) -> dict[str, Any]:
         try:
@@ -508,13 +515,16 @@ class Host:
         return self._store.desired.get(self._known(flow), Desired())
 
     async def _desire(self, flow: str, **changes: Any) -> DeployResult:
+        before = self.reconciler.marks(flow)
         await self._bus(self._store.set_desired(flow, replace(self._desired(flow), **changes)))
-        return await self._settle(flow, _SETTLE_TIMEOUT_S, f"what is desired of flow {flow!r} is stored")
+        mark = self.reconciler.marks(flow)
+        done = self.reconciler.settled(flow, mark if mark != before else self.reconciler.mark(flow))
+        return await self._in_time(done, _SETTLE_TIMEOUT_S, f"what is desired of flow {flow!r} is stored")
 
-    async def _settle(self, flow: str, timeout_s: float, stored: str) -> DeployResult:
+    async def _in_time(self, done: Coroutine[Any, Any, DeployResult], timeout_s: float, stored: str) -> DeployResult:
         try:
             async with asyncio.timeout(timeout_s):
-                return await self.reconciler.settled(flow, self.reconciler.mark(flow))
+                return await done
         except TimeoutError as e:
             raise TimeoutError(str(e) or f"{stored}, but was not applied within {timeout_s:g} s") from None
 

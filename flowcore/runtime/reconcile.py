@@ -57,6 +57,7 @@ class Reconciler:
     def __init__(self, store: FlowStore, ground: HostGround) -> None:
         self.runs: dict[str, FlowRun] = {}
         self.results: dict[str, DeployResult] = {}  # the newest of each flow
+        self._deployed: dict[str, DeployResult] = {}  # of each flow, what the first look at its revision did
         self._store, self._ground = store, ground
         self._asked: dict[str, int] = {}  # how often a flow was marked
         self._done: dict[str, int] = {}  # the mark up to which it was applied
@@ -89,8 +90,12 @@ class Reconciler:
             if stored.document and _types_of(stored.document) & types:
                 self.mark(flow)
 
+    def marks(self, flow: str) -> int:
+        """How often a flow was marked: compared before and after a write, it says whether that changed anything."""
+        return self._asked.get(flow, 0)
+
     async def settled(self, flow: str, mark: int) -> DeployResult:
-        """Wait until everything up to `mark` is applied; the result of the last change.
+        """Wait until everything up to `mark` is applied; the result of the last look.
 
         Raises:
             asyncio.CancelledError, TimeoutError: only of the caller's own making.
@@ -103,9 +108,9 @@ class Reconciler:
         return self.results[flow]
 
     async def applied(self, flow: str, revision: int) -> DeployResult:
-        """Wait until `revision`, or a later one, is applied; the result of that one."""
+        """Wait until `revision`, or a later one, is applied; what that changed."""
         while True:
-            result = self.results.get(flow)
+            result = self._deployed.get(flow)
             if result is not None and result.revision >= revision:
                 return result
             await self.settled(flow, self._done.get(flow, 0) + 1)
@@ -130,6 +135,8 @@ class Reconciler:
             mark = self._asked[flow]
             result = await self._apply(flow)
             again_s = min(again_s * 2, _LONGEST_AGAIN_S) if result.retry else _AGAIN_S
+            if flow not in self._deployed or self._deployed[flow].revision != result.revision:
+                self._deployed[flow] = result
             self.results[flow], self._done[flow] = result, mark
             self._applied.set()
 
