@@ -134,7 +134,8 @@ def node_user(
         if wire["delivery"] == "durable":
             where = streams[wire_id(wire)]
             path = f"{where['stream']}.{where['consumer']}"
-            says += [f"$JS.API.CONSUMER.MSG.NEXT.{path}", f"$JS.ACK.{path}.>"]
+            says += [f"$JS.API.CONSUMER.{ask}.{path}" for ask in ("MSG.NEXT", "INFO")]
+            says.append(f"$JS.ACK.{path}.>")
             continue
         token = subjects.port_token(ends.in_port, int(replica) if replica else None)
         says.append(subjects.ack(*names, token))

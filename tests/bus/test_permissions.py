@@ -88,6 +88,7 @@ async def test_a_node_may_do_all_that_its_wires_need(line):
     where = line.streams["d.out>b.in"]
     await line.js.publish(where["subject"], b"kept")
     pull = await line.b.jetstream().pull_subscribe_bind(where["consumer"], where["stream"])
+    assert (await line.b.jetstream().consumer_info(where["stream"], where["consumer"])).num_pending == 1
     [message] = await pull.fetch(1, timeout=2)
     await message.ack_sync(timeout=2)
 

@@ -1,11 +1,15 @@
 """Buckets and the streams of durable wires."""
 
+import asyncio
+
 import pytest
 from nats.js import api
 from nats.js.errors import APIError
 
 from flowcore.bus import storage
+from flowcore.bus.config import nats_server_program
 from flowcore.bus.connection import Connection
+from flowcore.bus.ports import is_free
 
 
 @pytest.fixture
@@ -66,6 +70,34 @@ async def test_streams_of_removed_wires_go(js):
     assert await storage.remove_wires(js, "f", keep=[kept.stream]) == [gone.stream]
     names = {info.config.name for info in await js.streams_info()}
     assert {kept.stream, other.stream, "KV_flows"} <= names and gone.stream not in names
+
+
+async def test_what_a_dead_consumer_had_taken_comes_again_at_once(js):
+    """`redeliver`: all that is not acked, in order, without waiting for `ack_wait`."""
+    where = await storage.ensure_wire(js, "f", wire(), ack_wait_s=60)
+    for n in range(6):
+        await js.publish(where.subject, b"%d" % n)
+    pull = await js.pull_subscribe_bind(where.consumer, where.stream)
+    taken = await pull.fetch(4, timeout=2)
+    for message in (taken[0], taken[2]):
+        await message.ack_sync()
+    await storage.redeliver(js, where)
+    assert [message.data for message in await pull.fetch(4, timeout=2)] == [b"1", b"3", b"4", b"5"]
+
+
+async def test_a_bus_without_jetstream_is_named(tmp_path):
+    """With `--nats` the server may have no JetStream: the error says what to do, at once."""
+    port = is_free(0, "127.0.0.1")
+    server = await asyncio.create_subprocess_exec(
+        nats_server_program(), "-a", "127.0.0.1", "-p", str(port), "-l", tmp_path / "log"
+    )
+    connection = Connection(f"nats://127.0.0.1:{port}")
+    await connection.connect(10)
+    with pytest.raises(storage.StorageError, match="jetstream|JetStream"):
+        await storage.ensure(connection.jetstream())
+    await connection.close()
+    server.kill()
+    await server.wait()
 
 
 def test_names_that_read_alike_are_different_streams():
