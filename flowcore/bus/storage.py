@@ -196,9 +196,9 @@ async def _ensure_stream(js: JetStreamContext, wanted: api.StreamConfig) -> None
             # These two cannot change on a stream that holds messages.
             await js.update_stream(replace(wanted, retention=there.retention, persist_mode=there.persist_mode))
     except nats.js.errors.APIError as e:
-        hint = " (the disk has less room than the stream may take)" if "insufficient" in (e.description or "") else ""
+        if e.description is None:  # nobody answered: nats-py makes a 503 of it
+            raise StorageError("this nats-server has no JetStream: put `jetstream {}` in its configuration") from None
+        hint = " (the disk has less room than the stream may take)" if "insufficient" in e.description else ""
         raise StorageError(f"the bus refused stream {wanted.name}: {e.description}{hint}") from None
-    except nats.errors.NoRespondersError:
-        raise StorageError("this nats-server has no JetStream: put `jetstream {}` in its configuration") from None
     except nats.errors.TimeoutError:
         raise StorageError("JetStream does not answer: look at the server's log and its disk") from None
