@@ -15,6 +15,7 @@ from flowcore.runtime.supervise import ProcessPlan
 KEPT, RECONFIGURED, REWIRED, RESTARTED = "kept", "reconfigured", "rewired", "restarted"
 EVERY_NODE = "*"
 MqttFields = Mapping[str, list[str]]  # "subscribe" and "publish" -> config fields that hold topics
+_EMBEDDED = "embedded"  # what `broker.url` says of the broker that the host runs, and when it says nothing
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,9 @@ def _processes(
 
 
 def _with_topics(plan: ProcessPlan, fields: MqttFields) -> ProcessPlan:
+    broker = plan.config.get("broker")
+    if isinstance(broker, Mapping) and broker.get("url", _EMBEDDED) != _EMBEDDED:
+        return plan  # a broker elsewhere: its rights are not ours to give, its topics may be none of the bus's
     hears, says = (_texts_at(fields.get(way, ()), plan.config) for way in ("subscribe", "publish"))
     return replace(plan, mqtt={"subscribe": hears, "publish": says})
 

@@ -52,7 +52,7 @@ class Connects(Node):
             await self._link.close()
 
     def _embedded_address(self) -> Address:
-        found = self.engine.extras.get("embedded_mqtt")
+        found = self.embedded_mqtt
         if found is None:
             raise BadBroker("there is no embedded broker here: give broker.url as mqtt://host:port")
         return Address(found["host"], found["port"], found["user"], found["password"], None)
