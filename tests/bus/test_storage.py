@@ -91,13 +91,15 @@ async def test_a_bus_without_jetstream_is_named(tmp_path):
     server = await asyncio.create_subprocess_exec(
         nats_server_program(), "-a", "127.0.0.1", "-p", str(port), "-l", tmp_path / "log"
     )
-    connection = Connection(f"nats://127.0.0.1:{port}")
-    await connection.connect(10)
-    with pytest.raises(storage.StorageError, match="has no JetStream"):
-        await storage.ensure(connection.jetstream())
-    await connection.close()
-    server.kill()
-    await server.wait()
+    try:
+        connection = Connection(f"nats://127.0.0.1:{port}")
+        await connection.connect(10)
+        with pytest.raises(storage.StorageError, match="has no JetStream"):
+            await storage.ensure(connection.jetstream())
+        await connection.close()
+    finally:
+        server.kill()
+        await server.wait()
 
 
 def test_names_that_read_alike_are_different_streams():
