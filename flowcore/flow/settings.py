@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from flowcore.flow.fields import ConfigFields, Path, is_reference
-from flowcore.flow.problems import Report
+from flowcore.flow.problems import Report, shown
 from flowcore.flow.references import Config
 from flowcore.flow.wording import faults, kinds
 
@@ -65,9 +65,13 @@ def _check_reference(
 ) -> None:
     ((kind, name),) = value.items()
     field, where = fields.at(path), config.pointer(path)
-    if not field.known:
-        return  # an unknown field is an error already, or the type takes anything there
-    if kind in _PER_MESSAGE and not field.dynamic:
+    if not isinstance(name, str):  # it came out of an environment; others were looked at when they were filled in
+        report.error(where, f"{kind} takes a name as text, is {shown(name)}{config.origin(path)}")
+        return
+    if kind in _PER_MESSAGE and not field.known:
+        if fields.at(path[:1]).known:  # inside a map of anything; if the field itself is unknown, that is told already
+            report.warning(where, f"{kind} is looked up only as the value of a dynamic field: here it stays a map")
+    elif kind in _PER_MESSAGE and not field.dynamic:
         dynamic = ", ".join(fields.dynamic_names())
         which = f" (dynamic here: {dynamic})" if dynamic else ""
         report.error(where, f"{kind} needs a dynamic field, which '{path[-1]}' is not{which}")

@@ -68,7 +68,7 @@ def documents(draw):
             parent = parent[step]
         change = draw(st.sampled_from(["replace", "remove", "copy", "add"]))
         if change == "replace":
-            parent[path[-1]] = draw(odd_values)
+            parent[path[-1]] = copy.deepcopy(draw(odd_values))
         elif change == "remove":
             del parent[path[-1]]
         elif change == "copy":
@@ -78,9 +78,11 @@ def documents(draw):
                 value = value[step]
             parent[path[-1]] = copy.deepcopy(value)
         elif isinstance(parent, dict):
-            parent[draw(st.sampled_from(["x", "id", "type", "$use", "config", "a/b~c", ""]))] = draw(odd_values)
+            parent[draw(st.sampled_from(["x", "id", "type", "$use", "config", "a/b~c", ""]))] = copy.deepcopy(
+                draw(odd_values)
+            )
         else:
-            parent.append(draw(odd_values))
+            parent.append(copy.deepcopy(draw(odd_values)))
     return document
 
 

@@ -160,6 +160,16 @@ def test_a_dynamic_field_inside_a_list(resolved, messages):
     assert said == ["/nodes/0/config/rules/0/pattern: $flow needs a dynamic field, which 'pattern' is not"]
 
 
+def test_a_reference_deep_in_a_map_of_anything(messages):
+    """For each message only whole fields are looked up; a secret is filled in wherever it stands."""
+    payload = {"a": {"$message": "payload"}, "b": [{"$secret": "cloud_tokn"}]}
+    assert messages({"i": {"type": "core/inject", "config": {"payload": payload}}}) == [
+        "/nodes/0/config/payload/a: $message is looked up only as the value of a dynamic field: here it stays a map",
+        "/nodes/0/config/payload/b/0: no secret is named 'cloud_tokn'; did you mean 'cloud_token'? "
+        "(secrets: cloud_token, plant_password); `flowcore secret set cloud_tokn` adds it",
+    ]
+
+
 def test_a_disabled_node_may_be_as_it_likes(resolved):
     """Its library may be missing and its config wrong: that is why it is off."""
     nodes = {
