@@ -94,7 +94,12 @@ def unpack_foreign(data: bytes, *, limit: int = MAX_ENVELOPE) -> Any:
         raise Malformed(f"{len(data)} bytes, the limit is {limit}")
     try:
         value = msgpack.unpackb(
-            data, strict_map_key=False, list_hook=count, object_pairs_hook=as_map, max_ext_len=limit
+            data,
+            strict_map_key=False,
+            list_hook=count,
+            object_pairs_hook=as_map,
+            ext_hook=_no_extension,
+            max_ext_len=limit,
         )
     except Malformed:
         raise
@@ -102,6 +107,11 @@ def unpack_foreign(data: bytes, *, limit: int = MAX_ENVELOPE) -> Any:
         raise Malformed(f"not msgpack: {e or type(e).__name__}") from None
     check_depth(value)
     return value
+
+
+def _no_extension(code: int, data: bytes) -> Any:
+    # A handle to a tensor is an extension; from outside it would be a forged one.
+    raise Malformed(f"extension type {code} is not taken from outside")
 
 
 def check_depth(value: Any, limit: int = MAX_DEPTH) -> None:

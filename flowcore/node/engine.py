@@ -152,8 +152,9 @@ class Engine:
         """Call `on_start`: connect, load models. Raises what it raises."""
         await self.call(self.node.on_start)
 
-    def start(self) -> None:
-        """Begin to handle, and to run a source. After `load`."""
+    async def start(self) -> None:
+        """Call `on_go`, begin to handle, and to run a source. After `load`."""
+        await self.call(self.node.on_go)
         self.turns.start()
         if self.node.is_source():
             self._run_task = self.loop.create_task(self._run_source())

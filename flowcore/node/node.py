@@ -32,7 +32,8 @@ class Node:
     """A stage of a flow. Subclass it, declare ports and a `Config`, write `on_message` or `run`.
 
     Handlers, sync (run in a thread, so that a slow one stops no heartbeat) or async:
-        on_start()               before the first message; connect and warm up here
+        on_start()               connect and warm up here; the process this one replaces may still be at work
+        on_go()                  before the first message, when `self.state` is there
         on_message(message)      returns nothing, one value or Message for the first output, or `Outputs(port=...)`;
                                  `yield` sends several; a list is a value
         on_batch(messages)       instead of on_message: takes what arrived together
@@ -86,7 +87,10 @@ class Node:
     # -- what a class may define ----------------------------------------------------------------------------------
 
     def on_start(self) -> Any:
-        """Called before the first message; sync or async. An exception stops the start."""
+        """Called first; sync or async. An exception stops the start, and a process to be replaced goes on."""
+
+    def on_go(self) -> Any:
+        """Called when this is the node's process and `self.state` is there, before the first message."""
 
     def on_stop(self) -> Any:
         """Called after the last message; sync or async."""

@@ -49,7 +49,7 @@ class State(MutableMapping[str, Any]):
     """
 
     def __init__(self) -> None:
-        self._values: dict[str, Any] = {}
+        self._values: dict[str, Any] = _NotLoaded()
         self._packed: dict[str, bytes] = {}
         self._size = 0
         self._undo: list[tuple[str, bool, Any, bytes]] = []
@@ -59,6 +59,9 @@ class State(MutableMapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._values))
@@ -119,6 +122,25 @@ class State(MutableMapping[str, Any]):
         self._packed = {key: pack(value) for key, value in values.items()}
         self._size = sum(map(len, self._packed.values()))
         self.is_dirty = False
+
+
+class _NotLoaded(dict):
+    """The values of a state that was not read yet."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise RuntimeError(
+            "self.state is not there yet in on_start, which runs while the node's old process is still at work; "
+            "read it in on_go, or from the first handler on"
+        )
+
+    def __contains__(self, key: object) -> bool:
+        return self[str(key)]
+
+    def __iter__(self) -> Iterator[str]:
+        return self[""]
+
+    def __len__(self) -> int:
+        return self[""]
 
 
 @dataclass

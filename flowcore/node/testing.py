@@ -141,13 +141,13 @@ class Driven:
             extras=self._options.get("extras"),
         )
         self.node = self.engine.node
+        await self.engine.warm_up()
         record = await self.engine.load()
         if self._options.get("state"):
             self.engine.state.replace(self._options["state"])
         for port, envelope in record.outbox:
             ports[port].emit_again([envelope], 0.0, lambda: None)
-        await self.engine.warm_up()
-        self.engine.start()
+        await self.engine.start()
         return self
 
     async def __aexit__(self, *error: Any) -> None:

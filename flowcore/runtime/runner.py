@@ -151,7 +151,7 @@ class Runner:
                 wiring.ports[port].emit_again([envelope], now_s, Receipt)
         engine.emitter.flush()
         self._apply_mode()
-        engine.start()
+        await engine.start()
         self._set_state(RUNNING)
 
     async def _stop(self, frame: dict[str, Any]) -> None:
