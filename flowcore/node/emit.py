@@ -103,9 +103,9 @@ class Emitter:
             message.meta,
             cause=cause if self._through else None,
             origin_ns=message.origin_ns,
-            trace=message.trace,
+            trace=message.envelope.get("trace", ""),
             parent=message.id,
-            deadline_ns=message.deadline_ns,
+            deadline_ns=message._deadline_ns,
             now_s=now_s,
         )
         return True
@@ -124,7 +124,7 @@ class Emitter:
             draft.topic,
             draft.meta,
             cause=cause if self._through or isinstance(cause, Receipt) else None,
-            origin_ns=draft.origin_ns or draft.ts_ns,
+            origin_ns=draft.origin_ns,
             trace=draft.trace,
             parent=draft.parent or draft.id,
             deadline_ns=draft.deadline_ns,

@@ -24,19 +24,9 @@ class Message:
         deadline_ns: nanoseconds UTC past which it is of no use, or None.
     """
 
-    __slots__ = (
-        "cause",
-        "deadline_ns",
-        "id",
-        "meta",
-        "origin_ns",
-        "parent",
-        "payload",
-        "port",
-        "topic",
-        "trace",
-        "ts_ns",
-    )
+    # `envelope` is what the message came in, or what the message that it was derived from came in: the rarely read
+    # attributes are looked up there, because one Message is made for every message that is handled.
+    __slots__ = ("_deadline_ns", "_id", "_is_derived", "cause", "envelope", "meta", "payload", "port", "topic")
 
     def __init__(
         self,
@@ -44,47 +34,97 @@ class Message:
         topic: str = "",
         meta: dict | None = None,
         *,
-        port: str = "",
-        id: str = "",
-        ts_ns: int = 0,
-        origin_ns: int = 0,
-        trace: str = "",
-        parent: str = "",
         deadline_ns: int | None = None,
-        cause: Any = None,
+        port: str = "",
+        envelope: dict | None = None,
+        id: str = "",
     ) -> None:
         self.payload = payload
         self.topic = topic
-        self.meta = meta if meta is not None else {}
+        self.meta = {} if meta is None else meta
         self.port = port
-        self.id = id
-        self.ts_ns = ts_ns
-        self.origin_ns = origin_ns
-        self.trace = trace
-        self.parent = parent
-        self.deadline_ns = deadline_ns
-        self.cause = cause  # the engine's: what is acked when everything made from this message is done
+        self.cause: Any = None  # the engine's: what is acked when everything made from this message is done
+        self.envelope: dict = _NOTHING if envelope is None else envelope
+        self._id = id
+        self._deadline_ns = deadline_ns
+        self._is_derived = False
 
-    def derive(self, payload: Any = UNSET, *, topic: str = UNSET, meta: dict = UNSET, deadline_ns: int | None = UNSET):
+    @classmethod
+    def arrived(cls, work: Any) -> "Message":
+        """The message of a work in a node's queue; its id is made when somebody asks."""
+        envelope, wire = work.envelope, work.wire
+        self = cls.__new__(cls)
+        self.payload = envelope["payload"]
+        self.topic = envelope.get("topic") or ""
+        self.meta = envelope.get("meta") or {}
+        self.port = wire.in_port
+        self.cause = work
+        self.envelope = envelope
+        self._id = None  # type: ignore[assignment]
+        self._deadline_ns = envelope.get("deadline")
+        self._is_derived = False
+        return self
+
+    @property
+    def id(self) -> str:
+        if self._is_derived:
+            return ""
+        if self._id is None:
+            work = self.cause
+            prefix = work.wire.id_prefix
+            self._id = f"{prefix}{work.epoch}:{work.seq}" if prefix else ""
+        return self._id
+
+    @property
+    def parent(self) -> str:
+        return self._id if self._is_derived else self.envelope.get("parent") or ""
+
+    @property
+    def trace(self) -> str:
+        return self.envelope.get("trace") or ""
+
+    @property
+    def ts_ns(self) -> int:
+        return 0 if self._is_derived else self.envelope.get("ts") or 0
+
+    @property
+    def origin_ns(self) -> int:
+        return self.envelope.get("origin") or self.envelope.get("ts") or 0
+
+    @property
+    def deadline_ns(self) -> int | None:
+        return self._deadline_ns
+
+    @deadline_ns.setter
+    def deadline_ns(self, value: int | None) -> None:
+        self._deadline_ns = value
+
+    def derive(
+        self, payload: Any = UNSET, *, topic: str = UNSET, meta: dict = UNSET, deadline_ns: int | None = UNSET
+    ) -> "Message":
         """A new message caused by this one; what is not given is kept (meta is copied).
 
         Returns:
             A Message without an id; it gets one when it is sent.
         """
-        return Message(
+        derived = Message(
             self.payload if payload is UNSET else payload,
             self.topic if topic is UNSET else topic,
             dict(self.meta) if meta is UNSET else meta,
-            origin_ns=self.origin_ns,
-            trace=self.trace,
-            parent=self.id or self.parent,
-            deadline_ns=self.deadline_ns if deadline_ns is UNSET else deadline_ns,
-            cause=self.cause,
+            envelope=self.envelope,
+            id=self.id or self.parent,
+            deadline_ns=self._deadline_ns if deadline_ns is UNSET else deadline_ns,
         )
+        derived.cause = self.cause
+        derived._is_derived = True
+        return derived
 
     def __repr__(self) -> str:
         text = repr(self.payload)
         return f"Message({text if len(text) < 80 else text[:77] + '...'}, topic={self.topic!r}, port={self.port!r})"
+
+
+_NOTHING: dict = {}
 
 
 # The message that a handler is handling now, in its task; `self.send` derives from it.

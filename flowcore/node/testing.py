@@ -268,10 +268,7 @@ class Driven:
                 envelope["topic"],
                 envelope["meta"],
                 id=f"{envelope['epoch']}:{envelope['seq']}",
-                ts_ns=envelope["ts"],
-                origin_ns=envelope["origin"],
-                trace=envelope["trace"],
-                parent=envelope["parent"],
+                envelope=envelope,
                 deadline_ns=envelope.get("deadline"),
             )
             self._sent[port].append(message)

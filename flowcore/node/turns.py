@@ -215,7 +215,7 @@ class Turns:
         done: list[Any] = []
         ready: deque[tuple[Any, Message]] = deque()
         for work in works:
-            message = _message(work)
+            message = Message.arrived(work)
             refusal = self._refusal(work, message)
             if refusal is None:
                 ready.append((work, message))
@@ -397,7 +397,7 @@ class Turns:
     async def _run_batch(self, works: list[Any], thread: HandlerThread) -> list[Any]:
         ready: list[tuple[Any, Message]] = []
         for work in works:
-            message = _message(work)
+            message = Message.arrived(work)
             refusal = self._refusal(work, message)
             if refusal is None:
                 ready.append((work, message))
@@ -487,7 +487,7 @@ class Turns:
 
     async def _bypass(self, works: list[Any]) -> None:
         for work in works:
-            message = _message(work)
+            message = Message.arrived(work)
             await self._engine.emitter.emit([(self.bypass_to or "", message.derive())], work)
 
     async def _retry_or_fail(
@@ -592,7 +592,7 @@ class _Piece:
         self.values: list = []
         self.error: Exception | None = None
         self.started_s = 0.0
-        self.message = _message(work)
+        self.message = Message.arrived(work)
         self._work, self._around = work, engine.around
 
     def __call__(self) -> None:
@@ -626,26 +626,6 @@ def _listed(function: Any, *args: Any) -> Any:
     """Call, and run a generator to its end, in the handler thread."""
     result = function(*args)
     return _Values(result) if isinstance(result, Iterator) else result
-
-
-def _message(work: Any) -> Message:
-    """The message of a work."""
-    envelope, wire = work.envelope, work.wire
-    get = envelope.get
-    prefix = wire.id_prefix
-    return Message(
-        envelope["payload"],
-        get("topic") or "",
-        get("meta"),
-        port=wire.in_port,
-        id=f"{prefix}{work.epoch}:{work.seq}" if prefix else "",
-        ts_ns=get("ts") or 0,
-        origin_ns=get("origin") or get("ts") or 0,
-        trace=get("trace") or "",
-        parent=get("parent") or "",
-        deadline_ns=get("deadline"),
-        cause=work,
-    )
 
 
 def _is_async(function: Any) -> bool:
