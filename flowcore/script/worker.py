@@ -21,7 +21,8 @@ from flowcore.script.frames import HEAD
 from flowcore.script.source import FILE, ScriptSyntax, compile_script, describe, place, render
 
 SOCKET = 3
-_NIL, _EMPTY, _NONE = pack(None), pack({}), pack([])
+_NIL = pack(None)
+_HEAD_ONE, _TAIL = b"\x94\x91", pack({}) + pack([]) + pack(None)  # [[output], {}, [], nil] around one packed output
 _RESERVE = 2 << 20
 _FLUSH_S = 0.02  # what is done is sent at least this often
 _HIDDEN = ("ctypes", "_ctypes", "mmap", "socket", "_socket", "selectors", "resource", "platform")
@@ -281,7 +282,9 @@ class Worker:
 
 def _plain(outputs: list[bytes]) -> bytes:
     """The common result, without changes, notes or error."""
-    return join((join(outputs), _EMPTY, _NONE, _NIL)) if outputs else _NIL
+    if len(outputs) == 1:
+        return _HEAD_ONE + outputs[0] + _TAIL
+    return b"\x94" + join(outputs) + _TAIL if outputs else _NIL
 
 
 def _send(packed: bytes) -> None:
