@@ -117,8 +117,6 @@ class Connection:
             except (OSError, nats.errors.Error, TimeoutError):
                 await asyncio.sleep(self._next_wait())
         self._sids.clear()
-        for subject, callback in list(self._subscriptions.items()):
-            await self._subscribe(subject, callback)
         await self._reconnected()
 
     def _next_wait(self) -> float:
@@ -225,6 +223,9 @@ class Connection:
 
     async def _reconnected(self) -> None:
         self._wait_s = _FIRST_WAIT_S
+        for subject, callback in list(self._subscriptions.items()):
+            if subject not in self._sids:  # the others nats-py has sent again by itself
+                await self._subscribe(subject, callback)
         if not self._closing and self._on_up is not None:
             self._on_up()
 
