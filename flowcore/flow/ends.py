@@ -45,16 +45,16 @@ class Ends:
             end = self._end(level, wire.to, "in", f"{wire.pointer}/to")
             if (wire.from_, wire.to) in first:
                 other = first[wire.from_, wire.to].pointer
-                self._report.error(wire.pointer, f"the wire from '{wire.from_}' to '{wire.to}' is there twice: {other} "
-                                   "is the same; remove one")  # fmt: skip
+                twice = f"the wire from '{wire.from_}' to '{wire.to}' is there twice: {other} is the same; remove one"
+                self._report.error(wire.pointer, twice)
                 continue
             first[wire.from_, wire.to] = wire
             self._check_settings(wire)
             if start is None or end is None:
                 continue
             if start.node == end.node and not wire.feedback:
-                self._report.error(wire.pointer, f"the wire leads from '{start.node}' to itself; where that is meant, "
-                                   'mark it "feedback": true')  # fmt: skip
+                itself = f"the wire leads from '{start.node}' to itself; where that is meant, mark it"
+                self._report.error(wire.pointer, f'{itself} "feedback": true')
             elif not wire.disabled and self._on(level, wire.from_) and self._on(level, wire.to):
                 yield Edge(start, end, wire)
         if isinstance(level.scope, SubflowDef):
@@ -100,12 +100,12 @@ class Ends:
         if port == "late":
             if placed.node.settings.deadline.late == "port":
                 return True
-            self._report.error(pointer, f"'{placed.node.id}' sends nothing from 'late' unless its settings say "
-                               '"deadline": {"late": "port"}')  # fmt: skip
+            unless = 'unless its settings say "deadline": {"late": "port"}'
+            self._report.error(pointer, f"'{placed.node.id}' sends nothing from 'late' {unless}")
             return False
-        kind = "catch" if port == "error" else port
-        self._report.error(pointer, f"the port '{port}' is reached through a core/{kind} node: give one "
-                           f'"scope": ["{placed.node.id}"] and wire its \'out\'')  # fmt: skip
+        listener = f"core/{'catch' if port == 'error' else port}"
+        how = f'give one "scope": ["{placed.node.id}"] and wire its \'out\''
+        self._report.error(pointer, f"the port '{port}' is reached through a {listener} node: {how}")
         return False
 
     def _no_port(self, placed: Placed, port: str, side: Side, names: list[str]) -> str:

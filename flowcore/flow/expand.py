@@ -171,10 +171,10 @@ class Expander:
             loop = " > ".join((*within[within.index(name) :], name))
             self._report.error(f"{node.pointer}/type", f"subflow '{name}' contains itself ({loop})")
         elif not placed.disabled:
+            self._count += 1
             if node.settings.model_fields_set:
-                self._report.warning(
-                    f"{node.pointer}/settings", "an instance has no process: give settings to the nodes inside"
-                )
+                what = "an instance has no process: give settings to the nodes inside"
+                self._report.warning(f"{node.pointer}/settings", what)
             if self._count > MAX_NODES:
                 return
             given = self._filler.fill(node.config, f"{node.pointer}/config", placed.level.env)
@@ -205,14 +205,10 @@ class Expander:
         elif settings.replicas > 1 and info.is_source:
             self._report.error(f"{at}/replicas", f"'{info.type}' is a source: it runs once, its input can't be shared")
         elif settings.replicas > 1 and info.stateful and settings.share == "any":
-            self._report.warning(
-                f"{at}/replicas",
-                f'each replica of \'{info.type}\' keeps its own state: "share": "key" keeps a topic at one',
-            )
+            apart = f"each replica of '{info.type}' has its own state"
+            self._report.warning(f"{at}/replicas", f'{apart}; "share": "key" sends a topic always to the same')
         if settings.full == "throttle" and settings.throttle_hz is None:
-            self._report.error(
-                f"{at}/full", 'throttle needs "throttle_hz", the messages a second that are sent at most'
-            )
+            self._report.error(f"{at}/full", 'throttle needs "throttle_hz", the messages a second it sends at most')
 
     def _check_resources(self) -> None:
         """A resource whose type is known must fit it by itself, but for fields that its users may add."""

@@ -34,8 +34,8 @@ def to_listeners(root: Level, net: Net, report: Report) -> Iterator[Edge]:
                 if depth > _depth(listener) or (_uncaught(listener) and ordinary):
                     continue
             for out in listener.ports("out"):
-                yield Edge(Port(root.flow, node.id, "out", LISTENERS[listener.virtual]),
-                           Port(root.flow, listener.id, "out", out.name))  # fmt: skip
+                hidden = Port(root.flow, node.id, "out", LISTENERS[listener.virtual])
+                yield Edge(hidden, Port(root.flow, listener.id, "out", out.name))
 
 
 def _uncaught(listener: Placed) -> bool:

@@ -118,8 +118,8 @@ class _Walk:
                 self._report.warning(place, f"'{name}' is no reference{near}")
             return {one: self.value(inner, (*path, one), f"{place}/{escape(one)}") for one, inner in value.items()}
         if len(value) > 1:
-            self._report.error(place, f"a {name} stands alone in its map, this one has also "
-                               + ", ".join(f"'{other}'" for other in value if other != name))  # fmt: skip
+            others = ", ".join(f"'{other}'" for other in value if other != name)
+            self._report.error(place, f"a {name} stands alone in its map, this one has also {others}")
         elif not isinstance(key, str) or not key:
             self._report.error(f"{place}/{name}", f"{name} takes a name as text, is {shown(key)}")
         elif name == "$env":
@@ -155,8 +155,8 @@ class _Walk:
         resource = self._resources.get(name) if isinstance(name, str) else None
         merged: dict[str, Any] = {}
         if resource is None or not isinstance(name, str):
-            self._report.error(f"{place}/$use", f"no resource {shown(name)}"
-                               + self._report.near(str(name), self._resources, "resources"))  # fmt: skip
+            near = self._report.near(str(name), self._resources, "resources")
+            self._report.error(f"{place}/$use", f"no resource {shown(name)}{near}")
             self._report.mute(place)
         elif name in self._using:
             self._report.error(f"{place}/$use", f"resource '{name}' uses itself")

@@ -102,35 +102,35 @@ class _Resolution:
                     pass
 
     def _ways(self, net: Net, starts: list[Port], nodes: Mapping[tuple[str, str], Placed]) -> list[Way]:
-        """The direct ways that begin or end in this flow, in file order, whose two types fit."""
-        own, running, ways = self._document.id, frozenset(nodes), []
-        for start in dict.fromkeys(starts):
-            if start.side == "out" and (start.flow, start.node) in running:
-                for way in net.direct(start, running):
-                    if own in (start.flow, way.end.flow) and self._fits(way, nodes):
-                        ways.append(way)
-        return ways
+        """The direct ways between all nodes, in file order, whose two types fit."""
+        running = frozenset(nodes)
+        sending = [one for one in dict.fromkeys(starts) if one.side == "out" and (one.flow, one.node) in running]
+        return [way for start in sending for way in net.direct(start, running) if self._fits(way, nodes)]
 
     def _fits(self, way: Way, nodes: Mapping[tuple[str, str], Placed]) -> bool:
         out_type = _port_type(nodes[way.start.flow, way.start.node], way.start)
         in_type = _port_type(nodes[way.end.flow, way.end.node], way.end)
         if fits(out_type, in_type):
             return True
+        if not self._is_own(way):
+            return False  # its own flow says so
         start, end = f"'{way.start.node}.{way.start.name}'", f"'{way.end.node}.{way.end.name}'"
         self._report.error(way.last.pointer, f"{start} sends {out_type} and {end} takes {in_type}: they don't fit")
         return False
 
     def _put_together(self, ways: list[Way], nodes: Mapping[tuple[str, str], Placed]) -> ResolvedFlow:
         own = {id_: placed for (flow, id_), placed in nodes.items() if flow == self._document.id}
-        closes = {one.index: one for one in closing(list(own), ways)}
+        in_order = sorted(nodes, key=lambda node: node[0])  # flow by flow, and in each in file order
+        closes = {(one.way.start, one.way.end): one for one in closing(in_order, ways)}
         notes, wires = [], []
-        for index, way in enumerate(ways):
-            wire = self._wire(way, index in closes, nodes[way.end.flow, way.end.node])
+        for way in filter(self._is_own, ways):
+            found = closes.get((way.start, way.end))
+            wire = self._wire(way, found is not None, nodes[way.end.flow, way.end.node])
             wires.append(wire)
-            if index in closes:
-                cycle = f"closes the cycle {closes[index]}"
-                notes.append(f"the wire {wire.producer}.{wire.port} > {wire.consumer}.{wire.in_port} {cycle}: "
-                             f"it never blocks, past {wire.bound} un-acked the newest goes to .error")  # fmt: skip
+            if found is not None:
+                cycle = f"closes the cycle {found}"
+                then = f"it never blocks, past {wire.bound} un-acked the newest goes to .error"
+                notes.append(f"the wire {wire.id.replace('>', ' > ')} {cycle}: {then}")
                 if way.feedback is False:
                     what = f'{cycle}, so it can\'t be "feedback": false; mark another wire of the cycle true'
                     self._report.error(f"{way.last.pointer}/feedback", what)
@@ -141,6 +141,9 @@ class _Resolution:
             notes.append(f"disabled: {', '.join(off)}")
         specs = {id_: _node(placed) for id_, placed in own.items()}
         return ResolvedFlow(self._document.id, self._document.name, specs, tuple(wires), notes)
+
+    def _is_own(self, way: Way) -> bool:
+        return self._document.id in (way.start.flow, way.end.flow)
 
     def _wire(self, way: Way, closes: bool, consumer: Placed) -> WireSpec:
         wire, settings, own = way.wire, consumer.node.settings, self._document.id
@@ -185,13 +188,13 @@ def _names_other_flows(document: FlowDocument) -> bool:
 
 def _leads_back(way: Way, ways: list[Way]) -> bool:
     """Whether the producer of this way can be reached from its consumer."""
-    onward: dict[str, list[str]] = {}
+    onward: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for one in ways:
-        onward.setdefault(one.start.node, []).append(one.end.node)
-    reached, waiting = set(), [way.end.node]
+        onward.setdefault((one.start.flow, one.start.node), []).append((one.end.flow, one.end.node))
+    reached, waiting = set(), [(way.end.flow, way.end.node)]
     while waiting:
         node = waiting.pop()
-        if node == way.start.node:
+        if node == (way.start.flow, way.start.node):
             return True
         if node not in reached:
             reached.add(node)

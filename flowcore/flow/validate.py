@@ -91,8 +91,8 @@ def _meaning(
         return None, None
     version = value.get("flowcore")
     if isinstance(version, int) and not isinstance(version, bool) and version > FORMAT:
-        report.error("/flowcore", f"the flow is of format {version}, and this flowcore reads format {FORMAT}: "
-                     "`pip install -U flowcore`")  # fmt: skip
+        newer = f"the flow is of format {version}, and this flowcore reads format {FORMAT}"
+        report.error("/flowcore", f"{newer}: `pip install -U flowcore`")
         return None, None  # what else a newer format has can't be judged
     told = list(tell(validator().iter_errors(value), report))
     sound = without(value, told)

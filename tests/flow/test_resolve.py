@@ -207,6 +207,25 @@ def test_a_link_to_another_flow_is_in_both(resolved, look, flow):
     assert [one.severity for one in alone.problems] == ["warning"]
 
 
+def test_a_cycle_over_two_flows_is_closed_by_one_wire(look, flow):
+    """Both flows name the same one: else both would block, or neither."""
+    documents = {}
+    for own, other in (("ping", "pong"), ("pong", "ping")):
+        nodes = {
+            "in": "core/link-in",
+            "f": FUNCTION,
+            "out": {"type": "core/link-out", "config": {"links": [f"{other}/in"]}},
+        }
+        documents[own] = flow(nodes, ["in.out > f.in", "f.out > out.in"]) | {"id": own}
+    closing = set()
+    for own in documents:
+        others = [FlowDocument.model_validate(one) for id_, one in documents.items() if id_ != own]
+        found = look(documents[own], others=others).resolved
+        closing |= {(wire.from_flow or own, wire.to_flow or own) for wire in found.wires if wire.feedback}
+        assert "closes the cycle ping/f > pong/f > ping/f" in found.notes[0]
+    assert closing == {("pong", "ping")}
+
+
 def test_types_are_compared_across_a_link(look, flow, types):
     """A frame does not get into a number over another flow either."""
     first = flow({"cam": "vision/camera", "out": {"type": "core/link-out", "config": {"links": ["second/in"]}}},
