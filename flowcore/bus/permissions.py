@@ -116,7 +116,7 @@ def node_user(
     says = [subjects.out(flow, node, ">"), *(subjects.event(flow, node, kind) for kind in EVENTS)]
     says += [subjects.given_up(flow, node), f"{INBOX}.>"]  # an outsider's request on `in` gets an answer
     hears = [subjects.into(flow, node, ">"), subjects.ack(flow, node, "*", "*", "*")]
-    says += _key_rights("state", f"{flow}.{subjects.kv_key(node)}")
+    says += _key_rights("state", subjects.state_key(flow, process))
     if context:
         for owner in (flow, "global"):
             says += [f"$KV.context.{owner}.>", f"$JS.API.DIRECT.GET.KV_context.$KV.context.{owner}.>"]

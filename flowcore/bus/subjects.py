@@ -75,6 +75,12 @@ def kv_key(node: str) -> str:
     return node.replace(":", "=")
 
 
+def state_key(flow: str, process: str) -> str:
+    """Where the state of a process is kept; each replica (`hot#1`) has a state of its own."""
+    node, _, replica = process.partition("#")
+    return f"{flow}.{kv_key(node)}" + (f"/{replica}" if replica else "")
+
+
 def node_of_key(key: str) -> str:
     """The node id of `kv_key`."""
     return key.replace("=", ":")

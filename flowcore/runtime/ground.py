@@ -60,6 +60,7 @@ class Ground:
     own_server: bool
     runner: str
     start_timeout_s: float
+    drain_s: float
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2 * (os.cpu_count() or 2)))
     fork_servers: dict[tuple[str, ...], ForkServer] = field(default_factory=dict)
 
@@ -125,7 +126,7 @@ class Ground:
             "streams": plan.streams,
             "inc": inc,
             "bus": self._bus(plan),
-            "state_key": f"{plan.flow}.{subjects.kv_key(plan.node)}",
+            "state_key": subjects.state_key(plan.flow, plan.process),
             "mode": plan.mode,
             "script_socket": self.zygote.path if plan.script else None,
             "embedded_mqtt": self.rights.mqtt(plan.flow, plan.process) if plan.mqtt else None,
@@ -154,6 +155,10 @@ class Ground:
     def take_handover(self, flow: str, process: str) -> bytes | None:
         """What the last process handed over when the host stopped; it is kept until the next one runs."""
         return self.handovers.read(flow, process)
+
+    def keep_handover(self, flow: str, process: str, handover: bytes) -> None:
+        """Keep what a process handed over until it is started again."""
+        self.handovers.keep(flow, process, handover)
 
     async def ensure_streams(self, flow: str, resolved: ResolvedFlow) -> dict[str, dict[str, str]]:
         """Make the streams of durable wires; wire id -> stream, consumer, subject.
@@ -193,7 +198,11 @@ class Ground:
         match message["op"]:
             case "log":
                 level = _LEVELS.get(str(message.get("level")), logging.INFO)
-                fields = {k: v for k, v in message.items() if k not in ("op", "level", "text", "re", "flow", "process", "node")}
+                fields = {
+                    k: v
+                    for k, v in message.items()
+                    if k not in ("op", "level", "text", "re", "flow", "process", "node")
+                }
                 self._log(plan, level, str(message.get("text", "")), **fields)
             case "refused":
                 text = f"the bus refused {message.get('subject')}"
@@ -214,7 +223,12 @@ class Ground:
 
     def _log(self, plan: ProcessPlan, level: int, text: str, **fields: Any) -> None:
         event(text, level, flow=plan.flow, node=plan.node, process=plan.process, **fields)
-        entry = {"ts": time.time_ns(), "level": logging.getLevelName(level).lower(), "event": text, "process": plan.process}
+        entry = {
+            "ts": time.time_ns(),
+            "level": logging.getLevelName(level).lower(),
+            "event": text,
+            "process": plan.process,
+        }
         entry |= {key: value for key, value in fields.items() if value not in ("", None)}
         self._publish(plan, "log", entry)
 
@@ -227,7 +241,9 @@ class Ground:
         try:
             self.connection.publish(subjects.event(plan.flow, plan.node, kind), pack(body))
         except (TypeError, ValueError):
-            self.connection.publish(subjects.event(plan.flow, plan.node, kind), pack({k: str(v) for k, v in body.items()}))
+            self.connection.publish(
+                subjects.event(plan.flow, plan.node, kind), pack({k: str(v) for k, v in body.items()})
+            )
 
     def _tell_producers(self, supervised: Supervised, failed: bool) -> None:
         plan = supervised.plan

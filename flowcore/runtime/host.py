@@ -167,6 +167,7 @@ class Host:
             own_server=self.server is not None,
             runner=self.options.runner,
             start_timeout_s=self.options.start_timeout_s,
+            drain_s=self.options.drain_s,
         )
         self._started += [self._zygote.stop, self._ground.close]
         self._store = FlowStore(self.connection, lambda flow: self.reconciler.changed(flow))
@@ -203,7 +204,12 @@ class Host:
             host, command = self._rights.host, self._rights.command
             self.user, self.password = command.name, command.password
             self.connection = Connection(
-                self.url, user=host.name, password=host.password, name="flowcore host", inbox=host.inbox, on_up=self._on_up
+                self.url,
+                user=host.name,
+                password=host.password,
+                name="flowcore host",
+                inbox=host.inbox,
+                on_up=self._on_up,
             )
         else:
             parts = urlsplit(options.nats_url)
@@ -221,7 +227,9 @@ class Host:
         self.stopping = True
         event("stopping")
         await self.reconciler.close()
-        undrained = await drain(self.reconciler.runs, self.options.drain_s if drain_s is None else drain_s, self._handovers)
+        undrained = await drain(
+            self.reconciler.runs, self.options.drain_s if drain_s is None else drain_s, self._handovers
+        )
         for wire in undrained:
             event("not drained", logging.WARNING, flow=wire.flow, wire=wire.wire, unacked=wire.unacked)
         await self._undo()
@@ -275,7 +283,9 @@ class Host:
 
     def check(self, text: str | bytes, filename: str) -> Checked:
         """Validate with the types, secrets and environment of this host; changes nothing."""
-        return check(text, filename, self.types, os.environ, set(self.secrets.names()), self.reconciler.others(_id_in(text)))
+        return check(
+            text, filename, self.types, os.environ, set(self.secrets.names()), self.reconciler.others(_id_in(text))
+        )
 
     async def deploy(
         self, text: str | bytes, filename: str = "<deploy>", *, based_on: int | None = None, timeout_s: float = 60.0
@@ -437,8 +447,8 @@ class Host:
         return [self._flow_status(one) for one in ([self._known(flow)] if flow is not None else self.flows())]
 
     def state_key(self, flow: str, node: str) -> str:
-        """The key of a node's `self.state` in the bucket `state`."""
-        return f"{flow}.{subjects.kv_key(node)}"
+        """The key of the `self.state` of a node, or of one replica (`hot#1`), in the bucket `state`."""
+        return subjects.state_key(flow, node)
 
     def _flow_status(self, flow: str) -> FlowStatus:
         stored, desired, run = self._store.documents[flow], self._desired(flow), self.reconciler.runs.get(flow)
@@ -451,7 +461,9 @@ class Host:
                     nodes.append(NodeStatus(flow, node, node, run.resolved.nodes[node].type, "failed", reason=why))
         name = str((stored.document or {}).get("name", ""))
         revision = run.revision if run else 0
-        return FlowStatus(flow, name, revision, wanted, tuple(nodes), (*result.problems, *result.notes) if result else ())
+        return FlowStatus(
+            flow, name, revision, wanted, tuple(nodes), (*result.problems, *result.notes) if result else ()
+        )
 
     def _node_status(self, one: Supervised) -> NodeStatus:
         plan, pid = one.plan, one.pid
