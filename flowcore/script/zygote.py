@@ -18,6 +18,7 @@ import codecs
 import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import select
@@ -25,6 +26,8 @@ import signal
 import socket
 import sys
 import time
+import zoneinfo
+from importlib import resources
 from pathlib import Path
 
 from flowcore.bus.envelope import Malformed, pack, unpack
@@ -193,6 +196,25 @@ def warm_up() -> None:
         codecs.lookup(codec)
     time.localtime()
     importlib.import_module("_strptime")
+    keep_time_zones()
+
+
+def keep_time_zones() -> None:
+    """Read the time zones of the `tzdata` package into memory: `ZoneInfo` would open a file for each."""
+    zones: dict[str, bytes] = {}
+    folder = resources.files("tzdata")
+    for name in (folder / "zones").read_text().split():
+        zones[name] = (folder / "zoneinfo" / name).read_bytes()
+
+    def load(key: str) -> io.BytesIO:
+        if key not in zones:
+            raise zoneinfo.ZoneInfoNotFoundError(f"No time zone found with key {key}")
+        return io.BytesIO(zones[key])
+
+    # What ZoneInfo asks when no file is found; private, so without it only zones by name are missing in scripts.
+    common = importlib.import_module("zoneinfo._common")
+    if hasattr(common, "load_tzdata"):
+        common.load_tzdata = load  # type: ignore[attr-defined]
 
 
 def main() -> None:

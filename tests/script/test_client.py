@@ -214,3 +214,17 @@ async def test_strings_in_quotes_keep_their_indentation(script):
     """The body is wrapped as a tree, not as text."""
     worker = await script('text = """a\n  b\n"""\nreturn text')
     assert payloads(await worker.call(items(0))) == ["a\n  b\n"]
+
+
+async def test_time_zones_dates_and_modules_work_locked_in(script):
+    """What the standard library reads from files later has been read before."""
+    source = (
+        "from zoneinfo import ZoneInfo\nfrom decimal import Decimal\nimport uuid, hashlib\n"
+        "then = datetime.datetime.strptime('2026-07-01 12:00', '%Y-%m-%d %H:%M').replace(tzinfo=ZoneInfo('UTC'))\n"
+        "uuid.uuid4(), hashlib.sha256(b'x').hexdigest(), random.random(), time.localtime(), 'x'.encode('cp1252')\n"
+        "return [then.astimezone(ZoneInfo('Europe/Berlin')).isoformat(), str(Decimal('0.1') * 3)]"
+    )
+    worker = await script(source)
+    assert payloads(await worker.call(items(0))) == [["2026-07-01T14:00:00+02:00", "0.3"]]
+    (unknown,) = await (await script("from zoneinfo import ZoneInfo\nZoneInfo('No/Where')")).call(items(0))
+    assert unknown.error.type == "ZoneInfoNotFoundError"
