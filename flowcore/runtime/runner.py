@@ -133,7 +133,7 @@ class Runner:
 
     async def _go(self, frame: dict[str, Any]) -> None:
         """Now this is the node's process: read the state, emit what is owed from before, begin."""
-        self._went = True
+        self._went = self.wiring.is_told_to_go = True
         self.link.answer(frame, "running")
         await self._connecting
         engine, wiring = self.engine, self.wiring

@@ -57,6 +57,7 @@ class Wiring:
         self.foreign = {"malformed": 0, "refused": 0, "overflow": 0}
         self.applied: dict[str, tuple[int, int]] = {}
         self.is_live = False
+        self.is_told_to_go = False  # the process before has ended: what comes from outside is for us
         self.is_draining = False
         self._queue_limit = spec["settings"].get("queue", 1000)
         self._drain_s = spec["settings"].get("drain_timeout_s", 5.0)
@@ -324,7 +325,7 @@ class Wiring:
         self.on_malformed(subject, str(error))
 
     def _on_foreign(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
-        if not self.is_live or self.is_draining:
+        if not self.is_told_to_go or self.is_draining:
             return
         wire = self._outside.get(subject.rsplit(".", 1)[-1])
         if headers:

@@ -89,11 +89,14 @@ async def errors(host: "Host", ask: ErrorsRequest) -> Errors:
     """Messages that nodes gave up and no catch took: kept until they are tried again or the stream is full (64 MB)."""
     stream = GivenUpStream(host.connection)
     found: list[Failure] = []
+    total = await stream.count(
+        ask.flow, ask.node
+    )  # before they are read: one that comes meanwhile is in the next answer
     async for given_up in stream.read(ask.flow, ask.node, ask.after):
         found.append(Failure.of(given_up))
         if len(found) == ask.limit:
             break
-    return Errors(total=await stream.count(ask.flow, ask.node), errors=found)
+    return Errors(total=total, errors=found)
 
 
 class RetryRequest(Request):

@@ -51,7 +51,7 @@ class Asked:
 
         async def run():
             while not (found := look()):
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # noqa: ASYNC110 - the host tells nobody of a restart but its log
             return found
 
         return self.do(run(), timeout)

@@ -74,25 +74,29 @@ def test_a_retry_of_a_stopped_node_is_refused_and_kept(ask, parser):
 
 def test_state_is_read_changed_and_deleted(ask, flow):
     """What the node keeps can be seen and set; it goes on from there."""
+    flow["nodes"][0] = {"id": "alarm", "type": "core/threshold", "config": {"above": 80.0}}
+    flow["wires"] = []
     ask.deploy(flow)
+    node = {"flow": flow["id"], "node": "alarm"}
 
     async def put(value):
-        await ask.client.call("inject", flow=flow["id"], node="band", payload=value)
+        await ask.client.call("inject", **node, payload=value)
 
-    ask.sees(f"flow.{flow['id']}.band.out.changed", lambda: put(20.0))
-    ask("restart", flow=flow["id"], node="band")  # an orderly end writes the state
-    kept = ask("state.get", flow=flow["id"], node="band")["values"]
-    assert kept, "a deadband keeps what passed last"
+    feed = f"flow.{flow['id']}.alarm.out.out"
+    assert ask.sees(feed, lambda: put(90.0))[0]["state"] == "raised"
+    ask("restart", **node)  # an orderly end writes the state
+    kept = ask("state.get", **node)["values"]
+    assert kept, "a threshold keeps whether its alarm is raised"
     (key, *_) = kept
-    assert ask("state.get", flow=flow["id"], node="band", key=key)["values"] == {key: kept[key]}
-    ask("state.put", flow=flow["id"], node="band", key="mine", value={"raw": {"$bytes": "AAE="}})
-    assert ask("state.get", flow=flow["id"], node="band")["values"] == {**kept, "mine": {"raw": {"$bytes": "AAE="}}}
-    ask("state.delete", flow=flow["id"], node="band")
-    assert ask("state.get", flow=flow["id"], node="band")["values"] == {}
-    # The reference is gone: the same value passes again.
-    assert ask.sees(f"flow.{flow['id']}.band.out.changed", lambda: put(20.0)) == [20.0]
+    assert ask("state.get", **node, key=key)["values"] == {key: kept[key]}
+    ask("state.put", **node, key="mine", value={"raw": {"$bytes": "AAE="}})
+    assert ask("state.get", **node)["values"] == {**kept, "mine": {"raw": {"$bytes": "AAE="}}}
+    ask("state.delete", **node)
+    assert ask("state.get", **node)["values"] == {}
+    # It has forgotten that its alarm is raised: the same value raises it again.
+    assert ask.sees(feed, lambda: put(90.0))[0]["state"] == "raised"
     with pytest.raises(CallFailed, match="no key 'nothing'"):
-        ask("state.get", flow=flow["id"], node="band", key="nothing")
+        ask("state.get", **node, key="nothing")
 
 
 def test_secrets_are_names_only(ask):
