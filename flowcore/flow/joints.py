@@ -27,7 +27,8 @@ class Way(NamedTuple):
     start: Port
     end: Port
     wire: WireDef  # whose settings it has
-    last: WireDef  # the one that reaches `end`, for messages
+    first: WireDef  # the one that leaves `start`, and the one that reaches `end`: for messages
+    last: WireDef
     feedback: bool | None
 
 
@@ -76,7 +77,7 @@ def _way(start: Port, end: Port, wires: tuple[WireDef, ...]) -> Way:
     wire = telling[-1] if telling else WireDef.model_construct(from_="", to="")
     marks = {one.feedback for one in wires}
     feedback = True if True in marks else False if False in marks else None
-    return Way(start, end, wire, wires[-1] if wires else wire, feedback)
+    return Way(start, end, wire, wires[0] if wires else wire, wires[-1] if wires else wire, feedback)
 
 
 def through_junctions(level: Level) -> Iterator[Edge]:

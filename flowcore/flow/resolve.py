@@ -115,7 +115,8 @@ class _Resolution:
         if not self._is_own(way):
             return False  # its own flow says so
         start, end = f"'{way.start.node}.{way.start.name}'", f"'{way.end.node}.{way.end.name}'"
-        self._report.error(way.last.pointer, f"{start} sends {out_type} and {end} takes {in_type}: they don't fit")
+        own = way.last if way.end.flow == self._document.id else way.first
+        self._report.error(own.pointer, f"{start} sends {out_type} and {end} takes {in_type}: they don't fit")
         return False
 
     def _put_together(self, ways: list[Way], nodes: Mapping[tuple[str, str], Placed]) -> ResolvedFlow:
@@ -133,7 +134,8 @@ class _Resolution:
                 notes.append(f"the wire {wire.id.replace('>', ' > ')} {cycle}: {then}")
                 if way.feedback is False:
                     what = f'{cycle}, so it can\'t be "feedback": false; mark another wire of the cycle true'
-                    self._report.error(f"{way.last.pointer}/feedback", what)
+                    own_wire = way.last if not wire.to_flow else way.first
+                    self._report.error(f"{own_wire.pointer}/feedback", what)
             elif way.feedback and not _leads_back(way, ways):
                 self._report.warning(f"{way.last.pointer}/feedback", "closes no cycle, so it need not be marked")
         off = [placed.id for placed in self.root.all_nodes() if placed.disabled]
