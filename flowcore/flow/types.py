@@ -38,7 +38,7 @@ VIRTUAL = frozenset({"comment", "junction", "link-in", "link-out", "catch", "sta
 
 The config fields that resolving reads (all optional, named so in the node classes that ship):
     link-out   links: list of `<link-in id or name>` or `<flow>/<link-in id or name>`
-    link-in    name: the name that link-outs may use beside its id
+    link-in    name: what link-outs may use beside its id; without it the name of the node
     catch      scope: "all" | "group" | list of node ids; uncaught: bool, only what no other catch takes
     status, complete    scope, as for catch
 """
