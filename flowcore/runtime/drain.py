@@ -19,17 +19,16 @@ _ANSWER_S = 2.0
 
 async def drain(runs: Mapping[str, FlowRun], drain_s: float, handovers: Handovers) -> list[Undrained]:
     """Stop every flow; returns what its wires still owed."""
-    for run in runs.values():
-        for one in run.processes.values():
-            if one.plan.is_source:
-                one.send("quiesce")
-    await asyncio.gather(*(_until_drained(run, drain_s) for run in runs.values()))
+    await asyncio.gather(*(quiet(run, drain_s) for run in runs.values()))
     left = await asyncio.gather(*(_end(run, handovers) for run in runs.values()))
     return [undrained for of_flow in left for undrained in of_flow]
 
 
-async def _until_drained(run: FlowRun, drain_s: float) -> None:
-    """Wait until nothing is un-acked or queued, or the time is over, or what is left cannot go on."""
+async def quiet(run: FlowRun, drain_s: float) -> None:
+    """Stop a flow's sources and wait until nothing is un-acked or queued, or what is left cannot go on, or time is over."""
+    for one in run.processes.values():
+        if one.plan.is_source:
+            one.send("quiesce")
     try:
         async with asyncio.timeout(drain_s):
             calm = 0

@@ -34,6 +34,9 @@ class Ground(Surroundings, Protocol):
     def take_handover(self, flow: str, process: str) -> bytes | None:
         """What the last process handed over when the host stopped, or the node left."""
 
+    def keep_handover(self, flow: str, process: str, handover: bytes) -> None:
+        """Keep what a process handed over until it is started again."""
+
 
 @dataclass
 class Steps:
@@ -63,8 +66,14 @@ class FlowRun:
         """The processes of a node: one, or its replicas."""
         return [one for one in self.processes.values() if one.plan.node == node]
 
-    async def apply(self, target: ResolvedFlow | None, planned: Planned, revision: int) -> DeployResult:
-        """Make what runs what `planned` says; returns what was done. Failures of nodes are in the result."""
+    async def apply(
+        self, target: ResolvedFlow | None, planned: Planned, revision: int, keep_handovers: bool = False
+    ) -> DeployResult:
+        """Make what runs what `planned` says; returns what was done. Failures of nodes are in the result.
+
+        Args:
+            keep_handovers: what stops now will be started again: keep what it hands over.
+        """
         begun = time.perf_counter()
         for node in planned.impossible:  # its package is gone: what runs of it goes on
             planned.processes.update({one.plan.process: one.plan for one in self.of_node(node)})
@@ -80,16 +89,24 @@ class FlowRun:
         await _all(
             self.processes[name].rewire(plan.wires_in, plan.wires_out, plan.streams)
             for name, plan in {**steps.rewire, **steps.reconfigure}.items()
-            if any(getattr(plan, ends) != getattr(self.processes[name].plan, ends) for ends in ("wires_in", "wires_out", "streams"))
+            if any(
+                getattr(plan, ends) != getattr(self.processes[name].plan, ends)
+                for ends in ("wires_in", "wires_out", "streams")
+            )
         )
         failed |= await self._reconfigure(steps)
         failed |= await self._switch(steps, failed)
-        await self._stop(steps.stop)
+        byes = await self._stop(steps.stop)
+        for name, bye in byes.items():
+            if keep_handovers and bye.handover:
+                self._ground.keep_handover(self.flow, name, bye.handover)
 
         nodes = self._sort_nodes(steps, planned)
         self.resolved, self.revision, self.impossible = target, revision, planned.impossible
         self.processes = {name: self.processes[name] for name in planned.processes if name in self.processes}
-        drain_s = max((float(one.plan.settings.get("drain_timeout_s", 5)) for one in self.processes.values()), default=0)
+        drain_s = max(
+            (float(one.plan.settings.get("drain_timeout_s", 5)) for one in self.processes.values()), default=0
+        )
         self._ground.revoke_later(self.flow, planned.processes, drain_s + 1)
         return DeployResult(
             flow=self.flow,
@@ -176,7 +193,9 @@ class FlowRun:
             if error is not None:
                 errors[plan.node] = error
 
-        await _all(switch(name, plan) for name, plan in steps.restart.items())
+        # One after the other: a node's last outputs are acked while those behind it still run, so none is handled twice.
+        for layer in upstream_first(steps.restart):
+            await _all(switch(name, steps.restart[name]) for name in layer)
         return errors
 
     async def _reconfigure(self, steps: Steps) -> dict[str, str]:
@@ -218,7 +237,9 @@ class FlowRun:
                 continue
             of = {kind for kind, plans in by_kind.items() if any(plan.node == node for plan in plans.values())}
             kinds[next(kind for kind in _STRONGEST if kind in of)].append(node)
-        kinds[STOPPED] = [node for node in dict.fromkeys(self.resolved.nodes if self.resolved else ()) if node in old - new]
+        kinds[STOPPED] = [
+            node for node in dict.fromkeys(self.resolved.nodes if self.resolved else ()) if node in old - new
+        ]
         kinds[STOPPED] = [node for node in kinds[STOPPED] if node not in self.impossible]
         return kinds
 

@@ -147,7 +147,7 @@ def _take_descriptors(fds: list[int]) -> tuple[socket.socket, mmap.mmap]:
     os.closerange(closed_up_to, 1 << 20)
     link, page = socket.socket(fileno=link_fd), mmap.mmap(page_fd, 4096)
     os.close(page_fd)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115, PTH123 - for the life of the process
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - for the life of the process
     sys.stdout, sys.stderr = _line_stream(1), _line_stream(2)
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
     return link, page

@@ -63,9 +63,7 @@ class Link(asyncio.Protocol):
         on_closed: called once, when the other end is gone.
     """
 
-    def __init__(
-        self, on_frame: Callable[[dict[str, Any]], None], on_closed: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, on_frame: Callable[[dict[str, Any]], None], on_closed: Callable[[], None] | None = None) -> None:
         self._on_frame, self._on_closed = on_frame, on_closed
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()

@@ -82,4 +82,6 @@ class HostLog:
 def event(name: str, level: int = logging.INFO, **fields: Any) -> None:
     """Log an event with its fields; empty ones are left out."""
     if logger.isEnabledFor(level):
-        logger.log(level, name, extra={"fields": {key: value for key, value in fields.items() if value not in ("", None)}})
+        logger.log(
+            level, name, extra={"fields": {key: value for key, value in fields.items() if value not in ("", None)}}
+        )

@@ -145,7 +145,15 @@ def _settled(plan: ProcessPlan) -> ProcessPlan:
     """A plan without what can change while the process lives."""
     settings = {name: value for name, value in plan.settings.items() if name not in _SHARING}
     return replace(
-        plan, config={}, settings=settings, wires_in=(), wires_out=(), streams={}, mode="", bus_publish=(), bus_subscribe=(),
+        plan,
+        config={},
+        settings=settings,
+        wires_in=(),
+        wires_out=(),
+        streams={},
+        mode="",
+        bus_publish=(),
+        bus_subscribe=(),
         mqtt=None if plan.mqtt is None else {},
     )
 

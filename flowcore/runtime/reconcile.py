@@ -20,6 +20,7 @@ from flowcore.flow.problems import Report
 from flowcore.flow.resolve import resolve
 from flowcore.flow.resolved import ResolvedFlow, WireSpec
 from flowcore.flow.types import NodeTypeInfo
+from flowcore.runtime.drain import quiet
 from flowcore.runtime.flowrun import FlowRun, Ground
 from flowcore.runtime.flowstore import FlowStore, StoredFlow
 from flowcore.runtime.logs import event
@@ -31,6 +32,8 @@ _AGAIN_S, _LONGEST_AGAIN_S = 1.0, 30.0
 
 class HostGround(Ground, Protocol):
     """What the reconciler needs of its host, beside what flows need."""
+
+    drain_s: float
 
     @property
     def types(self) -> Mapping[str, NodeTypeInfo]:
@@ -161,16 +164,21 @@ class Reconciler:
 
     async def _apply_to(self, run: FlowRun, stored: StoredFlow, desired: Desired) -> DeployResult:
         target, problems = self._resolve(stored)
-        if problems and run.resolved is not None and (target is None or run.revision != stored.revision or run.processes):
+        if (
+            problems
+            and run.resolved is not None
+            and (target is None or run.revision != stored.revision or run.processes)
+        ):
             return DeployResult(run.flow, stored.revision, problems=tuple(problems), notes=("what ran goes on",))
         wanted = target if desired.running else None
-        streams = await self._ground.ensure_streams(run.flow, wanted) if wanted else {}
-        planned = Planned()
+        ground, planned = self._ground, Planned()
         if wanted is not None:
-            ground = self._ground
+            streams = await ground.ensure_streams(run.flow, wanted)
             planned = plan_flow(wanted, ground.types, ground.code, desired, streams, ground.mqtt_fields)
+        elif run.processes:
+            await quiet(run, ground.drain_s)
         had_streams = bool(durable_wires(run.resolved))
-        result = await run.apply(wanted, planned, stored.revision)
+        result = await run.apply(wanted, planned, stored.revision, keep_handovers=target is not None and wanted is None)
         if had_streams or stored.document is None:  # a stopped flow keeps what its streams hold
             await self._ground.remove_streams(run.flow, durable_wires(target))
         return _with_problems(result, problems)
@@ -227,6 +235,9 @@ def _links_outside(document: dict | None) -> bool:
     """Whether a link of this document may lead to another flow: a name with a `/`, or one that is filled in."""
     for node in _nodes_of(document):
         links = (node.get("config") or {}).get("links") or ()
-        if any(isinstance(link, str) and ("/" in link or "${" in link) for link in ([links] if isinstance(links, str) else links)):
+        if any(
+            isinstance(link, str) and ("/" in link or "${" in link)
+            for link in ([links] if isinstance(links, str) else links)
+        ):
             return True
     return False

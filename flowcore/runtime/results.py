@@ -46,7 +46,9 @@ class StaleRevision(HostError):
     """`based_on` is not the newest revision of the flow, `current` is."""
 
     def __init__(self, flow: str, based_on: int, current: int) -> None:
-        super().__init__(f"flow {flow!r} is at revision {current}, this deploy was based on {based_on}; nothing was changed")
+        super().__init__(
+            f"flow {flow!r} is at revision {current}, this deploy was based on {based_on}; nothing was changed"
+        )
         self.flow, self.based_on, self.current = flow, based_on, current
 
 

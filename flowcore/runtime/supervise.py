@@ -9,7 +9,6 @@ Invariant: at most one process of a node has been told to go and has not ended.
 """
 
 import asyncio
-import contextlib
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -222,7 +221,10 @@ class Supervised:
     # While it runs
 
     async def rewire(
-        self, wires_in: tuple[dict[str, Any], ...], wires_out: tuple[dict[str, Any], ...], streams: dict[str, dict[str, str]]
+        self,
+        wires_in: tuple[dict[str, Any], ...],
+        wires_out: tuple[dict[str, Any], ...],
+        streams: dict[str, dict[str, str]],
     ) -> None:
         """Give it other wires; one that is down gets them when it starts."""
         self.plan = replace(self.plan, wires_in=wires_in, wires_out=wires_out, streams=streams)
@@ -336,7 +338,9 @@ class Supervised:
     # Inside
 
     def _new_process(self) -> NodeProcess:
-        listener = Listener(self._on_frame, lambda process, stream, line: self._host.line(self, stream, line), self._on_end)
+        listener = Listener(
+            self._on_frame, lambda process, stream, line: self._host.line(self, stream, line), self._on_end
+        )
         return NodeProcess(self.plan.process, self._host.next_incarnation(), listener)
 
     async def _start(self, process: NodeProcess, plan: ProcessPlan) -> None:
@@ -424,7 +428,9 @@ class Supervised:
             self._fail(f"{how}; restarted too often, given up")
             return
         self._set("restarting")
-        self._host.changed(self, "crashed", how, status=status, restarts=self.restarts, tries=tries, wait_s=verdict.wait_s)
+        self._host.changed(
+            self, "crashed", how, status=status, restarts=self.restarts, tries=tries, wait_s=verdict.wait_s
+        )
         self._restart_in(verdict.wait_s)
 
     def _start_failed(self, error: StartFailed) -> None:
@@ -446,7 +452,9 @@ class Supervised:
 
     def _restart_in(self, wait_s: float) -> None:
         self._cancel_restart()
-        self._restart = asyncio.get_running_loop().create_task(self._start_again(wait_s), name=f"restart {self.plan.process}")
+        self._restart = asyncio.get_running_loop().create_task(
+            self._start_again(wait_s), name=f"restart {self.plan.process}"
+        )
 
     async def _start_again(self, wait_s: float) -> None:
         if self._next is None:  # a replace has one ready: it goes at once

@@ -108,7 +108,9 @@ def read() -> TypeList:
     for name, bringers in brought.items():
         if len(bringers) > 1:
             plugins = " and ".join(plugin for plugin, *_ in bringers)
-            found.problems.append(PluginProblem(bringers[0][0], f"type {name} is brought by {plugins}: neither is used"))
+            found.problems.append(
+                PluginProblem(bringers[0][0], f"type {name} is brought by {plugins}: neither is used")
+            )
             continue
         plugin, node, distribution, version = bringers[0]
         try:

@@ -145,4 +145,6 @@ class _Packages(DefaultFilter):
 
 
 def _say(problem: PluginProblem) -> None:
-    event("plug-in cannot be used", logging.ERROR, plugin=problem.plugin, detail=problem.text, traceback=problem.traceback)
+    event(
+        "plug-in cannot be used", logging.ERROR, plugin=problem.plugin, detail=problem.text, traceback=problem.traceback
+    )

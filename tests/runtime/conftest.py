@@ -77,7 +77,7 @@ class Broken(Node):
             raise RuntimeError(self.config.why)
 '''
 
-PLUGIN = '''
+PLUGIN = """
 from flowcore.node import hookimpl
 
 @hookimpl
@@ -85,7 +85,7 @@ def flowcore_node_types():
     from hosttest import nodes
     from flowcore.node import Node
     return [one for one in vars(nodes).values() if isinstance(one, type) and issubclass(one, Node) and one is not Node]
-'''
+"""
 
 
 def install(folder: Path, name: str = "hosttest", nodes: str = NODES) -> Path:

@@ -66,7 +66,9 @@ class _Runner:
             case "rewire":
                 self.link.answer(message, "rewired")
             case "last":
-                self.link.answer(message, "last", envelope={"payload": self.config, "kept": self.kept, "pid": os.getpid()})
+                self.link.answer(
+                    message, "last", envelope={"payload": self.config, "kept": self.kept, "pid": os.getpid()}
+                )
             case "drained":
                 self.link.answer(message, "drained", unacked={"a.out>b.in": 1} if self.kept else {}, queued=0)
             case "stop":
@@ -80,7 +82,9 @@ class _Runner:
         if number in self.given_up:
             return
         wire = self.spec["wires_in"][0]
-        slot = self.page.enter(pages.wire_hash(f"{wire['producer']}.{wire['port']}>{wire['consumer']}.{wire['in_port']}"), 7, number)
+        slot = self.page.enter(
+            pages.wire_hash(f"{wire['producer']}.{wire['port']}>{wire['consumer']}.{wire['in_port']}"), 7, number
+        )
         if number in self.config.get("die_on", ()):
             os.kill(os.getpid(), signal.SIGKILL)
         self.page.leave(slot)
