@@ -1,0 +1,117 @@
+"""Every example flow is valid, runs on a real host, and does what its description says."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from flowcore_nodes.iot.simulated import machine
+
+from flowcore.bus.envelope import unpack
+from flowcore.flow.format import format_flow
+from flowcore.runtime.host import Host, HostOptions
+from flowcore.simulate.devices import make
+from flowcore.simulate.player import Broker, Player
+
+FLOWS = sorted((Path(__file__).parents[2] / "flows").glob("*.json"))
+
+
+@pytest.fixture
+async def host(tmp_path):
+    """A host on free ports."""
+    made = Host(HostOptions(folder=tmp_path / "data", nats_port=0, mqtt_port=0, drain_s=2.0))
+    await made.start()
+    yield made
+    await made.stop()
+
+
+def example(name: str, **env) -> dict:
+    """An example flow, with other values in its env."""
+    (path,) = [path for path in FLOWS if path.stem == name]
+    document = json.loads(path.read_text())
+    document["env"] = document.get("env", {}) | env
+    return document
+
+
+async def deploy(host: Host, document: dict) -> None:
+    result = await host.deploy(json.dumps(document), f"{document['id']}.json")
+    assert not result.failed and not result.problems, result
+
+
+async def json_lines(path: Path, enough, timeout: float = 40.0) -> list[dict]:
+    """The lines of a file, once `enough(lines)`."""
+    async with asyncio.timeout(timeout):
+        while True:
+            text = path.read_text() if path.exists() else ""
+            lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+            if enough(lines):
+                return lines
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("path", FLOWS, ids=lambda path: path.stem)
+def test_the_file_reads_as_a_deploy_writes_it(path):
+    """A deploy from the editor writes the file back: that must make no difference."""
+    assert path.read_text() == format_flow(json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize("path", FLOWS, ids=lambda path: path.stem)
+async def test_is_valid(host, path):
+    """Not even a warning."""
+    assert not host.check(path.read_text(), path.name).problems
+
+
+async def test_the_factory_cools_what_runs_hot(host, tmp_path, monkeypatch):
+    """The loop is closed: hot machines raise an alarm, get the command, cool down, and the alarm clears."""
+    monkeypatch.setattr(machine, "HEATING_S", 3.0)  # small machines: they warm up and cool down quickly
+    events = tmp_path / "events.jsonl"
+    await deploy(host, example("factory", LIMIT_C=55, CLEAR_C=54, WINDOW_S=0.5, EVENTS=str(events)))
+    machines = make("machines", 2, seed=4)
+    broker = Broker("127.0.0.1", host.server.mqtt_port, host.user, host.password)
+    said: asyncio.Queue[str] = asyncio.Queue()
+    player = Player(broker, machines, rate_hz=20, on_event=said.put_nowait)
+    playing = asyncio.create_task(player.run())
+
+    def has_cooled(lines: list[dict]) -> bool:
+        states = {(line["key"], line["state"]) for line in lines if line["alarm"] == "temperature"}
+        return {(one.name, state) for one in machines for state in ("raised", "cleared")} <= states
+
+    lines = await json_lines(events, has_cooled)
+    for one in machines:
+        heat = [line for line in lines if line["key"] == one.name and line["alarm"] == "temperature"]
+        assert [line["state"] for line in heat[:2]] == ["raised", "cleared"]
+        assert heat[0]["value"] > 55 and heat[1]["value"] <= 54
+    async with asyncio.timeout(10):
+        assert "cooling on" in await said.get()
+        while "cooling off" not in await said.get():
+            pass
+    playing.cancel()
+
+
+async def test_numbers_sums_ten_at_a_time(host, tmp_path):
+    """Each number of the file is in one summary, and what is no number is left out."""
+    source, summary = FLOWS[0].parent / "numbers.txt", tmp_path / "summary.jsonl"
+    await deploy(host, example("numbers", FILE=str(source), SUMMARY=str(summary)))
+    numbers = [float(line) for line in source.read_text().split() if line != "n/a"]
+    lines = await json_lines(summary, lambda lines: len(lines) >= len(numbers) // 10)
+    assert [line["count"] for line in lines] == [10] * len(lines)
+    assert sum(line["sum"] for line in lines) == pytest.approx(sum(numbers[: len(lines) * 10]))
+
+
+async def test_hello_greets(host):
+    """The script runs, and counts."""
+    shown: asyncio.Queue[str] = asyncio.Queue()
+    await host.connection.subscribe("flow.hello.show.debug", lambda subject, data, *_: shown.put_nowait(unpack(data)))
+    await deploy(host, example("hello"))
+    async with asyncio.timeout(20):
+        for n in (1, 2):
+            assert (await shown.get())["value"] == f"hello world, for the {n}. time"
+
+
+async def test_resilience_books_every_order_or_says_why_not(host, tmp_path):
+    """Orders that fail are tried again and booked; no order is booked twice."""
+    book = tmp_path / "book.jsonl"
+    await deploy(host, example("resilience", BOOK=str(book)))
+    lines = await json_lines(book, lambda lines: len(lines) >= 10)
+    orders = [line["order"] for line in lines]
+    assert len(set(orders)) == len(orders)
