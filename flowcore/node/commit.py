@@ -42,6 +42,7 @@ class Committer:
         self._has_outbox = False
         self._is_in_turn = False
         self._is_closed = False
+        self._is_loaded = False
         self._loop = asyncio.get_running_loop()
 
     async def load(self) -> Record:
@@ -51,6 +52,7 @@ class Committer:
         self.applied = dict(record.applied)
         self.position = record.position
         self._has_outbox = bool(record.outbox)
+        self._is_loaded = True
         return record
 
     # -- turns --------------------------------------------------------------------------------------------------
@@ -115,15 +117,20 @@ class Committer:
         self._timer = self._loop.call_later(seconds, due)
 
     def _begin(self) -> None:
-        self._writing = self._loop.create_task(self._write())
+        # Packed here and not in the task: until that runs, the next handler may have begun to change the state.
+        self._writing = self._loop.create_task(self._save(*self._pack()))
 
-    async def _write(self) -> None:
+    def _pack(self) -> tuple[bytes, list[Any], bool, bool]:
+        """The record as it is now, the works it contains, and whether it has an outbox, a new position alone."""
         outbox = self._outbox()
         self.commits += 1
         record = pack_record(self._state, self.applied, outbox, self.position, self._inc, self.commits)
         works, self._works = self._works, []
         is_position_alone = not works and not self._state.is_dirty
         self._state.is_dirty = self._is_position_new = False
+        return record, works, bool(outbox), is_position_alone
+
+    async def _save(self, record: bytes, works: list[Any], has_outbox: bool, is_position_alone: bool) -> None:
         try:
             assert self._store is not None
             await self._store.save(record)
@@ -134,7 +141,7 @@ class Committer:
             return
         finally:
             self._writing = None
-        self._has_outbox = bool(outbox)
+        self._has_outbox = has_outbox
         pause_s = _POSITION_S if is_position_alone else max(_SHORTEST_S, len(record) / _BYTES_PER_S)
         self._not_before_s = time.monotonic() + pause_s
         for work in works:
@@ -161,14 +168,14 @@ class Committer:
     @property
     def has_record(self) -> bool:
         """True when this node keeps a record at all: then its outbox, not a hand-over, holds its outputs."""
-        return bool(self.commits) or self._has_outbox or bool(len(self._state))
+        return self._is_loaded and (bool(self.commits) or self._has_outbox or bool(len(self._state)))
 
     async def close(self, timeout_s: float) -> None:
         """Write what is not written yet, and the outbox as it is now, for at most `timeout_s`."""
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._store is None:
+        if self._store is None or not self._is_loaded:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
@@ -176,4 +183,4 @@ class Committer:
                     await asyncio.shield(self._writing)
                 is_new = not self.is_clean or self._has_outbox or (self.has_record and bool(self._outbox()))
                 if is_new and self.stale is None:
-                    await asyncio.shield(self._loop.create_task(self._write()))
+                    await asyncio.shield(self._loop.create_task(self._save(*self._pack())))

@@ -69,6 +69,8 @@ class Wiring:
         self._checks = {name: port.checker() for name, port in inputs.items()}
         self._outside = {name: ForeignInput(name, self._checks.get(name)) for name in spec["inputs"]}
         self._leaving: list[Any] = []
+        self._closed: dict[str, InWire] = {}
+        self._closing: dict[str, tuple[Any, WireSpec, asyncio.TimerHandle]] = {}
         self._loop = asyncio.get_running_loop()
         self._tick_at: asyncio.TimerHandle | None = None
         self._ack_due = False
@@ -132,24 +134,18 @@ class Wiring:
 
     def _set_outs(self, specs: list[dict]) -> None:
         wanted = {(spec := WireSpec.from_dict(one)).id: spec for one in specs}
-        for wire_id in [one for one in self.outs if self._specs_differ(one, wanted.get(one), is_out=True)]:
+        for wire_id in [one for one in self.outs if one not in wanted]:
             self._close_out(wire_id)
         for wire_id, spec in wanted.items():
-            self._specs[wire_id] = spec
+            if wire_id in self._closing:
+                self._reopen_out(wire_id)
             if wire_id not in self.outs:
                 self._open_out(wire_id, spec)
-            elif isinstance(shared := self.outs[wire_id], SharedWire) and len(shared.wires) != spec.replicas:
-                self._rescale(shared, spec)
+            elif spec != self._specs[wire_id]:
+                self._change_out(wire_id, spec)
 
-    def _specs_differ(self, wire_id: str, new: WireSpec | None, is_out: bool) -> bool:
-        if new is None:
-            return True
-        old = self._specs[wire_id]
-        if is_out and old.replicas > 1 and new.replicas > 1:
-            new = WireSpec.from_dict({**new.asdict(), "replicas": old.replicas})
-        return old != new
-
-    def _open_out(self, wire_id: str, spec: WireSpec) -> None:
+    def _open_out(self, wire_id: str, spec: WireSpec, owed: Iterable[Kept] = ()) -> None:
+        """Begin a wire; `owed` is what another kind of wire in its place has left."""
         port = self.port(spec.port)
         wire: Any
         if spec.delivery == "durable":
@@ -159,17 +155,61 @@ class Wiring:
             wire = SharedWire(replicas, by_key=spec.share == "key")
         else:
             wire = self._out_wire(spec, port, None)
-        self.outs[wire_id] = wire
+        self.outs[wire_id], self._specs[wire_id] = wire, spec
         port.wires.append(wire)
+        if owed:
+            wire.take_over(owed)
+        for one in _each(wire):
+            if self.is_live:
+                one.offer(0, time.monotonic())
+
+    def _change_out(self, wire_id: str, spec: WireSpec) -> None:
+        """Another window, more replicas: the wire goes on. Another kind of wire takes over what is owed."""
+        wire, old = self.outs[wire_id], self._specs[wire_id]
+        if _kind(old) != _kind(spec):
+            self.port(old.port).wires.remove(wire)
+            del self.outs[wire_id]
+            owed = wire.owed_messages()
+            for one in _each(wire):
+                self._forget_acks(one)
+                one.give_up()
+            if isinstance(wire, DurableWire):
+                self._loop.create_task(wire.close(self._drain_s))
+                owed = []
+            self._open_out(wire_id, spec, owed)
+            return
+        self._specs[wire_id] = spec
+        for one in _each(wire):
+            if isinstance(one, LatestWire):
+                one.resize(spec.keep, spec.window_bytes)
+            else:
+                one.resize(spec.bound if spec.feedback else spec.window, spec.window_bytes)
+            if one.is_failed and spec.when_failed != "drop":
+                one.is_failed = False
+        if isinstance(wire, SharedWire):
+            wire.by_key = spec.share == "key"
+            if len(wire.wires) != spec.replicas:
+                self._rescale(wire, spec)
 
     def _rescale(self, shared: SharedWire, spec: WireSpec) -> None:
         port = self.port(spec.port)
-        wires = {k: shared.wires.get(k) or self._out_wire(spec, port, k) for k in range(spec.replicas)}
-        for k, wire in shared.wires.items():
-            if k not in wires:
-                self._ack_of.pop(wire.ends.ack, None)
-        shared.set_replicas(wires)
-        shared.flush()
+        new = {k: self._out_wire(spec, port, k) for k in range(spec.replicas) if k not in shared.wires}
+        gone = shared.set_replicas({k: new[k] if k in new else shared.wires[k] for k in range(spec.replicas)})
+        for one in new.values():
+            if self.is_live:
+                one.offer(0, time.monotonic())
+
+        def assign_again() -> None:
+            for one in gone:
+                if one in shared.leaving:
+                    self._forget_acks(one)
+                    shared.assign_again(one)
+
+        self._loop.call_later(self._drain_s, assign_again)  # until then they may still ack what they took
+
+    def _forget_acks(self, wire: OutWire) -> None:
+        if self._ack_of.get(wire.ends.ack) is wire:
+            del self._ack_of[wire.ends.ack]
 
     def _out_wire(self, spec: WireSpec, port: OutPort, replica: int | None) -> OutWire:
         ends = self._ends(spec, replica)
@@ -181,8 +221,6 @@ class Wiring:
         else:
             wire = OutWire(ends, port, self._publish, is_fed_alone=replica is not None, **common)
         self._ack_of[ends.ack] = wire
-        if self.is_live:
-            wire.offer(0, time.monotonic())
         return wire
 
     def _ends(self, spec: WireSpec, replica: int | None) -> WireEnds:
@@ -198,25 +236,37 @@ class Wiring:
     def _close_out(self, wire_id: str) -> None:
         wire = self.outs.pop(wire_id)
         spec = self._specs.pop(wire_id)
+        wire.flush()
         self.port(spec.port).wires.remove(wire)
         if isinstance(wire, DurableWire):
             self._loop.create_task(wire.close(self._drain_s))
             return
-        wires = list(wire.wires.values()) if isinstance(wire, SharedWire) else [wire]
 
         def forget() -> None:
-            for one in wires:
-                if self._ack_of.get(one.ends.ack) is one:
-                    del self._ack_of[one.ends.ack]
+            self._closing.pop(wire_id, None)
+            for one in _each(wire):
+                self._forget_acks(one)
                 one.discard()
 
-        self._loop.call_later(self._drain_s, forget)
+        self._closing[wire_id] = (wire, spec, self._loop.call_later(self._drain_s, forget))
         self.port(spec.port).on_credit()
+
+    def _reopen_out(self, wire_id: str) -> None:
+        """Added again while what it owes is still waited for: it goes on where it was."""
+        wire, spec, timer = self._closing.pop(wire_id)
+        timer.cancel()
+        self.outs[wire_id], self._specs[wire_id] = wire, spec
+        self.port(spec.port).wires.append(wire)
 
     async def _set_ins(self, specs: list[dict]) -> None:
         wanted = {(spec := WireSpec.from_dict(one)).id: spec for one in specs}
-        for wire_id in [one for one in self.ins if self._specs_differ(f"in {one}", wanted.get(one), is_out=False)]:
-            await self._close_in(wire_id)
+        for wire_id in list(self.ins):
+            old, new = self._specs[f"in {wire_id}"], wanted.get(wire_id)
+            if new is None or _in_kind(old) != _in_kind(new):
+                await self._close_in(wire_id)
+            elif isinstance(self.ins[wire_id], InWire):
+                self.ins[wire_id].resize(new.window)
+                self._specs[f"in {wire_id}"] = new
         for wire_id, spec in wanted.items():
             if wire_id not in self.ins:
                 self._specs[f"in {wire_id}"] = spec
@@ -235,14 +285,12 @@ class Wiring:
                 is_shared=spec.replicas > 1,
             )
         else:
-            options: dict[str, Any] = {"window": spec.window}
-            kind: Any = InWire
-            if spec.delivery == "latest":
-                kind, options["keep"] = LatestInWire, spec.keep
-            else:
-                options["is_fed_alone"] = self.replica is not None or spec.feedback
-            wire = kind(ends, self.inc, self._publish, self._take_items, **options)
-            wire.on_unsaid = self._ack_soon
+            wire = self._closed.pop(wire_id, None)
+            if wire is None or wire.kind != _in_kind(spec):
+                wire = self._in_wire(spec, ends)
+            wire.resize(spec.window)
+            if wire in self._leaving:
+                self._leaving.remove(wire)
             self._offer_of[ends.offer] = wire
         wire.in_port = spec.in_port
         wire.id_prefix = f"{spec.producer}.{spec.port}:"
@@ -256,6 +304,18 @@ class Wiring:
             await self.connection.subscribe(ends.offer, self._on_offer)
         if self.is_live:
             wire.resume(self.applied.get(ends.id, (0, 0)))
+
+    def _in_wire(self, spec: WireSpec, ends: WireEnds) -> InWire:
+        options: dict[str, Any] = {"window": spec.window}
+        kind: Any = InWire
+        if spec.delivery == "latest":
+            kind, options["keep"] = LatestInWire, spec.keep
+        else:
+            options["is_fed_alone"] = self.replica is not None or spec.feedback
+        wire = kind(ends, self.inc, self._publish, self._take_items, **options)
+        wire.kind = _in_kind(spec)
+        wire.on_unsaid = self._ack_soon
+        return wire
 
     async def _close_in(self, wire_id: str) -> None:
         wire = self.ins.pop(wire_id)
@@ -271,6 +331,7 @@ class Wiring:
             if not feed:
                 del self._feeds[wire.ends.out]
                 await self.connection.unsubscribe(wire.ends.out)
+        self._closed[wire_id] = wire  # added again, it must know what this process has taken
         if wire.taken:  # what it took is handled and acked
             self._leaving.append(wire)
 
@@ -436,6 +497,23 @@ class Wiring:
                 await wire.close(0.0)
             elif isinstance(wire, DurableInWire):
                 await wire.close()
+
+
+def _each(wire: Any) -> list[OutWire]:
+    """The wires of a port's wire: those of all replicas, or itself; none of a durable one."""
+    if isinstance(wire, SharedWire):
+        return [*wire.wires.values(), *wire.leaving]
+    return [] if isinstance(wire, DurableWire) else [wire]
+
+
+def _kind(spec: WireSpec) -> tuple:
+    """What cannot change while a wire goes on, at its producer."""
+    return spec.delivery, spec.feedback, spec.replicas > 1
+
+
+def _in_kind(spec: WireSpec) -> tuple:
+    """What cannot change while a wire goes on, at its consumer."""
+    return spec.delivery, spec.feedback, spec.keep, spec.delivery == "durable" and spec.replicas > 1
 
 
 def _from_outside(data: bytes) -> list[dict]:

@@ -87,9 +87,10 @@ class InWire:
         self.taken: deque[Item] = deque()  # past the floor, in order
         self.counts = {"taken": 0, "duplicates": 0, "gaps": 0, "drops": 0}
         self.is_fed_alone = is_fed_alone
-        self.in_port = self.id_prefix = ""  # these four are set and read by the node's process
+        self.in_port = self.id_prefix = ""  # these five are set and read by the node's process
         self.check: Any = None
         self.page_hash = 0
+        self.kind: tuple = ()
         self.on_unsaid: Callable[[], None] = lambda: None  # something is to be said within ACK_TIMER_S
         self._n = 0
         self._publish = publish
@@ -104,6 +105,10 @@ class InWire:
     def queued(self) -> int:
         """Taken and not yet done."""
         return len(self.taken)
+
+    def resize(self, window: int) -> None:
+        """Another window, from now on."""
+        self.window, self._quarter = window, max(1, window // 4)
 
     def resume(self, applied: tuple[int, int]) -> None:
         """Begin: what lies below `applied` (epoch, next) is contained in the state this process starts from."""

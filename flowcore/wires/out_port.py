@@ -3,7 +3,8 @@
 Sans I/O: frames go out through the `publish` that was given, time comes in as an argument. A message is forgotten when
 all its reliable wires have acked it; then its cause is told.
 
-Invariant: a seq is given to a message only once it is packed, so the numbers on a port have no holes.
+Invariant: a seq is given to a message only once it is packed, so the numbers on a port have no holes (but those of
+`renumber`, which only one wire gets).
 """
 
 import time
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowcore.bus import subjects
-from flowcore.bus.envelope import MAX_ENVELOPE, MAX_FRAME, join, pack
+from flowcore.bus.envelope import MAX_ENVELOPE, MAX_FRAME, join, pack, unpack
 from flowcore.wires.receipt import Cause
 
 if TYPE_CHECKING:
@@ -183,6 +184,20 @@ class OutPort:
             )
             if cause is not None:
                 cause.one_done()
+
+    def renumber(self, kept: Kept) -> Kept:
+        """The same message under the port's next number, for a wire that may be past its old one.
+
+        Its cause waits for the copy as well; the caller tells the original that it is done.
+        """
+        self.seq += 1
+        envelope = unpack(kept.packed)
+        envelope["seq"] = self.seq
+        again = Kept(self.seq, pack(envelope), kept.cause, kept.sent_s, kept.payload_key)
+        if kept.cause is not None:
+            kept.cause.open += 1
+            again.open = 1
+        return again
 
     def owed(self) -> list[Kept]:
         """What any reliable or durable wire has not acked, oldest first."""

@@ -77,14 +77,13 @@ class OutWire:
         self.window, self.window_bytes = window, window_bytes
         self.owed: deque[Kept] = deque()
         self.owed_bytes = 0
-        self.base = port.seq  # owes what comes after this
         self.inc = 0  # of the consumer, as its last ack said
         self.n = -1
         self.resent = 0
         self.discarded = 0
         self.drops = 0
         self.is_failed = False  # its consumer is past its restart limit, and the wire says drop
-        self._last = port.seq  # highest seq on this wire
+        self._last = port.seq  # highest seq on this wire; it owes what comes after the one it begins with
         self._port = port
         self._publish = publish
         self._is_fed_alone = is_fed_alone
@@ -108,6 +107,7 @@ class OutWire:
         """Owe one more message. Returns 1 when its cause has to wait for this wire, else 0."""
         if self.is_failed:
             self.drops += 1
+            self._last = kept.seq
             return 0
         if not self.owed:
             self._probe_at_s = kept.sent_s + self._rto_s
@@ -127,7 +127,7 @@ class OutWire:
     @property
     def last(self) -> int:
         """Highest seq emitted on this wire."""
-        return self._last if self._is_fed_alone else max(self._port.seq, self.base)
+        return self._last
 
     # -- acks ---------------------------------------------------------------------------------------------------
 
@@ -140,7 +140,7 @@ class OutWire:
             if ack.want:
                 self.offer(0, now_s)
             return
-        if ack.floor > self.last or ack.next > self.last + 1:
+        if ack.floor > self._port.seq or ack.next > self._port.seq + 1:
             return  # of messages that were never emitted: not a state this wire can be in
         had_credit = self.has_credit()
         before = len(self.owed)
@@ -234,23 +234,34 @@ class OutWire:
         """What is un-acked, oldest first."""
         return list(self.owed)
 
-    def discard(self) -> int:
-        """The wire is gone (or its consumer failed and it says drop): forget what is owed, and say how many."""
+    def give_up(self) -> list[Kept]:
+        """Owe nothing more; returns what was un-acked, for another wire."""
         owed, self.owed = self.owed, deque()
         self.owed_bytes = 0
         self._unfed.clear()
+        return list(owed)
+
+    def discard(self) -> int:
+        """The wire is gone (or its consumer failed and it says drop): forget what is owed, and say how many."""
+        owed = self.give_up()
         self.discarded += len(owed)
         for kept in owed:
             kept.one_done()
         self._port.on_credit()
         return len(owed)
 
+    def resize(self, window: int, window_bytes: int) -> None:
+        """Another window, from now on."""
+        self.window, self.window_bytes = window, window_bytes
+        self._port.on_credit()
+
     def take_over(self, kept: Iterable[Kept]) -> None:
-        """Owe what another replica's wire owed; the causes wait already."""
+        """Owe what another wire owed, over the window if need be, under new numbers: this one may be past the old."""
         for one in kept:
-            self.owed.append(one)
-            self.owed_bytes += one.size
-            self._unfed.append(one)
+            again = self._port.renumber(one)
+            if not self.add(again):
+                again.one_done()
+            one.one_done()
 
 
 class FeedbackWire(OutWire):
@@ -295,7 +306,7 @@ class LatestWire(OutWire):
         return 1 << 30
 
     def add(self, kept: Kept) -> int:
-        if len(self.owed) >= self.window:
+        while len(self.owed) >= self.window:
             self.owed_bytes -= self.owed.popleft().size
         super().add(Kept(kept.seq, kept.packed, None, kept.sent_s, kept.payload_key))
         return 0

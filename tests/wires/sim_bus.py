@@ -104,6 +104,7 @@ class Connection:
         self._on_up, self._on_down = on_up, on_down
         self._up_s = self._down_s = 0.0  # when the last frame arrives, each way
         self._is_closing = False
+        self._is_broken = False  # cut, and this end has not noticed: what it sends is lost
         self._sent = self._arrived = 0
         self._lost_from: int | None = None  # of frames under way when the process was killed
         self._asked: set[asyncio.Future] = set()
@@ -117,7 +118,7 @@ class Connection:
             if self.server.is_up:
                 break
         self.generation += 1
-        self.is_up = True
+        self.is_up, self._is_broken = True, False
         self.server.connections.append(self)
         for subject, callback in self._wanted.items():
             self._listen(subject, callback)
@@ -187,7 +188,7 @@ class Connection:
 
     def _transmit(self, act: Callable[[], Any]) -> None:
         """Do something at the server when the bytes get there."""
-        if not self.is_up:
+        if not self.is_up or self._is_broken:
             return
         loop = self.world.loop
         self._up_s = max(self._up_s, loop.time() + self.server.delay_s())
@@ -225,6 +226,7 @@ class Connection:
         self.server.connections.remove(self)
         self.subscribed.clear()
         self.generation += 1
+        self._is_broken = True
         loop, rng = self.world.loop, self.world.rng
 
         def noticed() -> None:

@@ -81,7 +81,7 @@ class Process:
         self.is_live = False  # it was told to go
         self.connection: Any = None
         self.runner: Any = None
-        self.ended = world.loop.create_future()
+        self.ended = asyncio.Event()
         self.context = contextvars.copy_context()
         self.context.run(running.set, self)
         self._answers: dict[int, asyncio.Future] = {}
@@ -105,12 +105,13 @@ class Process:
         for future in self._answers.values():
             if not future.done():
                 future.set_exception(Died())
-        if not self.ended.done():
-            self.ended.set_result(None)
+        self.ended.set()
 
     async def start(self) -> None:
         """Up to ready. Raises Died."""
         world = self.world
+        if not self.is_alive:
+            raise Died
         spec = world.spec(self)
 
         async def begin() -> None:
@@ -176,6 +177,7 @@ class World:
         self.owed_from: dict[str, int] = {}  # node behind a spare wire -> numbers above this must reach it
         self.records: dict[str, Record] = {}
         self.problems: list[str] = []
+        self.widest = {one.id: one.window for one in graph.wires}  # the widest window that a wire has had
         self.current: dict[str, Process] = {}
         self.coming: dict[str, Process] = {}
         self.all: list[Process] = []
@@ -183,6 +185,7 @@ class World:
         self._inc = 0
         self._busy: dict[str, asyncio.Task] = {}
         self._tasks: set[asyncio.Task] = set()
+        self._settled: set[Process] = set()  # running, and neither being replaced nor restarted
 
     def __enter__(self) -> "World":
         self._patches = simulated(Connection)
@@ -310,7 +313,7 @@ class World:
         while True:
             process = await self._start(name)
             handover = await self._go(name, process, handover)
-            await process.ended
+            await self._until_ended(process)
             await asyncio.sleep(self.rng.uniform(0.005, 0.04))
 
     async def _go(self, name: str, process: Process, handover: bytes | None) -> bytes | None:
@@ -330,6 +333,11 @@ class World:
             return handover
         return None
 
+    async def _until_ended(self, process: Process) -> None:
+        self._settled.add(process)
+        await process.ended.wait()
+        self._settled.discard(process)
+
     def kill(self, name: str) -> None:
         """kill -9 of whatever process of this name there is."""
         for process in (self.current.get(name), self.coming.get(name)):
@@ -345,8 +353,9 @@ class World:
     def replace(self, name: str) -> None:
         """As a deploy does: start the new, drain the old to its end, let the new go."""
         old = self.current.get(name)
-        if old is None or not old.is_alive or name in self.coming:
+        if old is None or not old.is_alive or old not in self._settled:
             return
+        self._settled.discard(old)
         self._busy[name].cancel()
         self._busy[name] = self._spawn(self._replace(name, old))
 
@@ -356,7 +365,7 @@ class World:
         try:
             async with asyncio.timeout(3.0):
                 handover = (await old.request("stop", drain_s=1.0)).get("handover")
-                await old.ended
+                await old.ended.wait()
         except Died:
             pass
         except TimeoutError:
@@ -365,7 +374,7 @@ class World:
             await self._supervise(name, handover)
             return
         handover = await self._go(name, new, handover)
-        await new.ended
+        await self._until_ended(new)
         await self._supervise(name, handover)
 
     def add_wire(self, spec: WireSpec) -> None:
@@ -382,6 +391,7 @@ class World:
     def change_wire(self, wire_id: str, **changes: Any) -> None:
         """Deploy it with other settings."""
         spec = self.wires[wire_id] = replace(self.wires[wire_id], **changes)
+        self.widest[wire_id] = max(self.widest.get(wire_id, 0), spec.window)
         self._rewire(spec, (spec.producer, spec.consumer))
 
     def scale(self, node: str, replicas: int) -> None:
@@ -409,7 +419,7 @@ class World:
                 try:
                     async with asyncio.timeout(3.0):
                         await process.request("stop", drain_s=1.0)
-                        await process.ended
+                        await process.ended.wait()
                 except Died:
                     pass
                 except TimeoutError:
@@ -493,7 +503,8 @@ class World:
         wiring, engine = process.runner.wiring, process.runner.engine
         for out in wiring.outs.values():
             for one in out.wires.values() if isinstance(out, SharedWire) else [out]:
-                if len(one.owed) > one.window and not isinstance(out, SharedWire):
+                most = max(one.window, self.widest.get(one.ends.id, 0))
+                if len(one.owed) > most and not isinstance(out, SharedWire):
                     self.broken(f"{one.ends.id}: {len(one.owed)} kept, the window is {one.window}")
                 if sum(kept.size for kept in one.owed) != one.owed_bytes:
                     self.broken(f"{one.ends.id}: counts {one.owed_bytes} bytes wrong")
