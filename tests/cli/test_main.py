@@ -1,0 +1,75 @@
+"""What every command has in common."""
+
+import re
+import resource
+
+import pytest
+
+from flowcore.cli.main import COMMANDS, GROUPS, app
+
+
+async def test_help_is_quick_and_lists_every_command(flowcore):
+    """Nothing heavy is imported to show what there is."""
+    took = []  # seconds of CPU: the machine may be busy with other tests
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        shown = (await flowcore("--help")).out
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    for name in [command for _, commands in COMMANDS for command in commands] + list(GROUPS):
+        assert re.search(rf"^  {name}\b", shown, re.M), name
+    assert min(took) < 0.25, took
+
+
+def _all_commands():
+    import typer
+
+    root = typer.main.get_command(app)
+    for name, command in root.commands.items():
+        inner = getattr(command, "commands", None)
+        yield from ((f"{name} {sub}", one) for sub, one in inner.items()) if inner else ((name, command),)
+
+
+@pytest.mark.parametrize(("name", "command"), list(_all_commands()))
+def test_every_command_has_json_data_and_help(name, command):
+    """The same options everywhere, and one sentence that says what it does."""
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert {"--json", "--data"} <= options, name
+    assert command.help and command.help[0].isupper()
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["nonsense"], "No such command"),
+        (["deploy"], "Missing argument"),
+        (["status", "--nonsense"], "No such option"),
+        (["pause", "a.b.c"], "neither FLOW nor FLOW.NODE"),
+        (["kill", "factory"], "names no node"),
+        (["logs", "--level", "loud"], "no level"),
+        (["logs", "--since", "yesterday"], "is no time"),
+        (["pub", "flow.a.b.in.c", "hello"], "Text needs quotes"),
+        (["retry"], "name ids"),
+        (["access", "add", "scada"], "can do nothing"),
+        (["deploy", "a.json", "b.json", "--only", "x"], "--only takes one file"),
+    ],
+)
+async def test_wrong_use_is_status_2_and_one_line(flowcore, args, says):
+    """What is wrong and what to do, on one line of standard error."""
+    (flowcore.data / "logs").mkdir(parents=True)
+    ran = await flowcore(*args, status=2)
+    assert says in ran.err and ran.err.count("\n") == 1 and ran.out == ""
+
+
+@pytest.mark.parametrize("args", [["status"], ["down"], ["pause", "a"], ["sub", "x"], ["history", "a"], ["errors"]])
+async def test_without_a_runtime_it_says_how_to_start_one(flowcore, args):
+    """Status 1, one line; with --json the same as JSON."""
+    ran = await flowcore(*args, status=1)
+    assert "no runtime runs on" in ran.err and "flowcore up --data" in ran.err and ran.err.count("\n") == 1
+    ran = await flowcore(*args, "--json", status=1)
+    assert ran.json["error"]["code"] == "not_running" and ran.err == ""
+
+
+async def test_version(flowcore):
+    """For bug reports."""
+    assert re.fullmatch(r"flowcore \d+\.\d+\.\d+\n", (await flowcore("--version")).out)
