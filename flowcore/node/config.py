@@ -36,11 +36,13 @@ def field(
         widget: how the editor shows it ("code", "password", "textarea", ...).
         limits: pydantic's own: gt, ge, lt, le, min_length, max_length, pattern, ...
     """
-    extra = {key: value for key, value in (("dynamic", dynamic), ("secret", secret), ("widget", widget)) if value}
+    extra: dict[str, Any] = {key: value for key, value in (("dynamic", dynamic), ("secret", secret), ("widget", widget)) if value}
     if isinstance(default, (list, dict)):
         kept = default
-        return Field(default_factory=lambda: type(kept)(kept), description=description,
-                     json_schema_extra=extra or None, **limits)  # fmt: skip
+        extra["default"] = kept  # pydantic leaves a factory's default out of the schema
+        return Field(
+            default_factory=lambda: type(kept)(kept), description=description, json_schema_extra=extra, **limits
+        )
     return Field(default, description=description, json_schema_extra=extra or None, **limits)
 
 
