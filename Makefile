@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 run: install
-	$(BIN)/flowcore up flows/factory.json --simulate machines --watch flows --table
+	$(BIN)/flowcore up flows/factory.json --simulate machines --table
 
 test: install
 	$(BIN)/python -m pytest
@@ -41,7 +41,7 @@ check: install
 
 docs: install
 	$(BIN)/python -m flowcore.runtime.control.reference docs/control.md
-	@[ ! -f tests/docs/generate.py ] || $(BIN)/python tests/docs/generate.py
+	$(BIN)/python -m flowcore.flow.schema
 
 drills: install
 	$(BIN)/python -m tests.drills
