@@ -123,14 +123,14 @@ def node_user(
 
     for wire in wires_out:
         ends = wire_ends(flow, wire)
-        names = (ends.flow, ends.producer, ends.port, ends.consumer)
         if wire["delivery"] == "durable":
-            says.append(subjects.log(*names, ends.in_port))
+            says.append(subjects.log(ends.flow, ends.producer, ends.port, ends.consumer, ends.in_port))
         else:
-            says += [subjects.offer(*names, token) for token in _tokens(wire)]
+            port = subjects.port_token(ends.port, int(replica) if replica else None)
+            names = (ends.flow, ends.producer, port, ends.consumer)
+            says += [subjects.offer(*names, token) for token in _tokens(wire["in_port"], wire.get("replicas"))]
     for wire in wires_in:
         ends = wire_ends(flow, wire)
-        names = (ends.flow, ends.producer, ends.port, ends.consumer)
         if wire["delivery"] == "durable":
             where = streams[wire_id(wire)]
             path = f"{where['stream']}.{where['consumer']}"
@@ -138,8 +138,11 @@ def node_user(
             says.append(f"$JS.ACK.{path}.>")
             continue
         token = subjects.port_token(ends.in_port, int(replica) if replica else None)
-        says.append(subjects.ack(*names, token))
-        hears += [subjects.offer(*names, token), subjects.out(ends.flow, ends.producer, ends.port)]
+        for port in _tokens(ends.port, wire.get("producer_replicas")):
+            names = (ends.flow, ends.producer, port, ends.consumer)
+            says.append(subjects.ack(*names, token))
+            hears.append(subjects.offer(*names, token))
+        hears.append(subjects.out(ends.flow, ends.producer, ends.port))
 
     inbox = inbox_prefix(flow, process)
     says += [check_subject(subject) for subject in publish]
@@ -158,8 +161,8 @@ def _key_rights(bucket: str, key: str) -> list[str]:
     return [f"$KV.{bucket}.{key}", f"$JS.API.DIRECT.GET.KV_{bucket}.$KV.{bucket}.{key}"]
 
 
-def _tokens(wire: Mapping[str, Any]) -> list[str]:
-    replicas = int(wire.get("replicas") or 1)
-    if replicas == 1:
-        return [wire["in_port"]]
-    return [subjects.port_token(wire["in_port"], k) for k in range(replicas)]
+def _tokens(port: str, replicas: int | None) -> list[str]:
+    """A port's token in a wire's subjects: each replica has one of its own."""
+    if replicas is None or replicas == 1:
+        return [port]
+    return [subjects.port_token(port, k) for k in range(replicas)]

@@ -126,7 +126,8 @@ class _Resolution:
         notes, wires = [], []
         for way in filter(self._is_own, ways):
             found = closes.get((way.start, way.end))
-            wire = self._wire(way, found is not None, nodes[way.end.flow, way.end.node])
+            producer, consumer = nodes[way.start.flow, way.start.node], nodes[way.end.flow, way.end.node]
+            wire = self._wire(way, found is not None, producer, consumer)
             wires.append(wire)
             if found is not None:
                 cycle = f"closes the cycle {found}"
@@ -147,7 +148,7 @@ class _Resolution:
     def _is_own(self, way: Way) -> bool:
         return self._document.id in (way.start.flow, way.end.flow)
 
-    def _wire(self, way: Way, closes: bool, consumer: Placed) -> WireSpec:
+    def _wire(self, way: Way, closes: bool, producer: Placed, consumer: Placed) -> WireSpec:
         wire, settings, own = way.wire, consumer.node.settings, self._document.id
         durable = (wire.durable or Durable()).model_dump() if wire.delivery == "durable" else None
         return WireSpec(
@@ -164,6 +165,7 @@ class _Resolution:
             when_failed=wire.when_failed,
             share=settings.share,
             replicas=settings.replicas,
+            producer_replicas=producer.node.settings.replicas,
             durable=durable,
             from_flow="" if way.start.flow == own else way.start.flow,
             to_flow="" if way.end.flow == own else way.end.flow,

@@ -322,7 +322,7 @@ class Runner:
 
     def _on_gave_up(self, work: Any) -> None:
         wire = next((name for name, one in self.wiring.ins.items() if one is work.wire), "")
-        self.link.send("gave_up", wire=wire, epoch=work.epoch, seq=work.seq)
+        self.link.send("gave_up", wire=wire.partition("#")[0], epoch=work.epoch, seq=work.seq)
 
     # -- Around: what the engine says -----------------------------------------------------------------------------
 

@@ -52,7 +52,7 @@ class Wiring:
         self.inc = spec["inc"]
         self.connection = connection
         self.ports: dict[str, OutPort] = {}
-        self.ins: dict[str, Any] = {}  # wire id -> InWire or DurableInWire
+        self.ins: dict[str, Any] = {}  # wire id (`#<k>`: from the producer's replica k) -> InWire or DurableInWire
         self.outs: dict[str, Any] = {}  # wire id -> OutWire, SharedWire or DurableWire
         self.foreign = {"malformed": 0, "refused": 0, "overflow": 0}
         self.applied: dict[str, tuple[int, int]] = {}
@@ -69,6 +69,7 @@ class Wiring:
         self._checks = {name: port.checker() for name, port in inputs.items()}
         self._outside = {name: ForeignInput(name, self._checks.get(name)) for name in spec["inputs"]}
         self._leaving: list[Any] = []
+        self._names: set[str] = set()  # of the ends of wires that the deploy has
         self._closed: dict[str, InWire] = {}
         self._closing: dict[str, tuple[Any, WireSpec, asyncio.TimerHandle]] = {}
         self._loop = asyncio.get_running_loop()
@@ -149,7 +150,7 @@ class Wiring:
         port = self.port(spec.port)
         wire: Any
         if spec.delivery == "durable":
-            wire = DurableWire(self._ends(spec, None), port, self.connection, self._streams[wire_id])
+            wire = DurableWire(self._ends(spec, None, None), port, self.connection, self._streams[wire_id])
         elif spec.replicas > 1 and spec.delivery != "latest":
             replicas = {k: self._out_wire(spec, port, k) for k in range(spec.replicas)}
             wire = SharedWire(replicas, by_key=spec.share == "key")
@@ -212,18 +213,20 @@ class Wiring:
             del self._ack_of[wire.ends.ack]
 
     def _out_wire(self, spec: WireSpec, port: OutPort, replica: int | None) -> OutWire:
-        ends = self._ends(spec, replica)
+        ends = self._ends(spec, self.replica, replica)
         common: dict[str, Any] = {"window": spec.window, "window_bytes": spec.window_bytes}
+        # Replicas share the public feed, which has no order among them: what they send goes over wires of their own.
+        is_fed_alone = replica is not None or self.replica is not None
         if spec.delivery == "latest":
-            wire: OutWire = LatestWire(ends, port, self._publish, keep=spec.keep)
+            wire: OutWire = LatestWire(ends, port, self._publish, keep=spec.keep, is_fed_alone=is_fed_alone)
         elif spec.feedback:
             wire = FeedbackWire(ends, port, self._publish, bound=spec.bound, on_reject=self._on_reject)
         else:
-            wire = OutWire(ends, port, self._publish, is_fed_alone=replica is not None, **common)
+            wire = OutWire(ends, port, self._publish, is_fed_alone=is_fed_alone, **common)
         self._ack_of[ends.ack] = wire
         return wire
 
-    def _ends(self, spec: WireSpec, replica: int | None) -> WireEnds:
+    def _ends(self, spec: WireSpec, producer_replica: int | None, replica: int | None) -> WireEnds:
         """The wire in the words of its subjects; an end in another flow is written `<flow>/<node>`."""
         flow = spec.from_flow or self.flow
         consumer = spec.consumer
@@ -231,7 +234,8 @@ class Wiring:
             consumer = f"{spec.to_flow}/{spec.consumer}"
         elif spec.from_flow:
             consumer = f"{self.flow}/{spec.consumer}"
-        return WireEnds(flow, spec.producer, spec.port, consumer, subjects.port_token(spec.in_port, replica))
+        port, token = subjects.port_token(spec.port, producer_replica), subjects.port_token(spec.in_port, replica)
+        return WireEnds(flow, spec.producer, port, consumer, token)
 
     def _close_out(self, wire_id: str) -> None:
         wire = self.outs.pop(wire_id)
@@ -259,21 +263,30 @@ class Wiring:
         self.port(spec.port).wires.append(wire)
 
     async def _set_ins(self, specs: list[dict]) -> None:
-        wanted = {(spec := WireSpec.from_dict(one)).id: spec for one in specs}
-        for wire_id in list(self.ins):
-            old, new = self._specs[f"in {wire_id}"], wanted.get(wire_id)
-            if new is None or _in_kind(old) != _in_kind(new):
-                await self._close_in(wire_id)
-            elif isinstance(self.ins[wire_id], InWire):
-                self.ins[wire_id].resize(new.window)
-                self._specs[f"in {wire_id}"] = new
-        for wire_id, spec in wanted.items():
-            if wire_id not in self.ins:
-                self._specs[f"in {wire_id}"] = spec
-                await self._open_in(wire_id, spec)
+        wanted = {name: spec for one in specs for name, spec in _named(WireSpec.from_dict(one))}
+        ids = {spec.id for spec in wanted.values()}
+        for name in list(self.ins):
+            old, new = self._specs[f"in {name}"], wanted.get(name)
+            if new is None and old.id in ids and old.producer_replicas > 1:
+                self._loop.call_later(self._drain_s, self._close_late, name)  # a replica that goes says its last
+            elif new is None or _in_kind(old) != _in_kind(new):
+                await self._close_in(name)
+            elif isinstance(self.ins[name], InWire):
+                self.ins[name].resize(new.window)
+                self._specs[f"in {name}"] = new
+        self._names = set(wanted)
+        for name, spec in wanted.items():
+            if name not in self.ins:
+                self._specs[f"in {name}"] = spec
+                await self._open_in(name, spec)
+
+    def _close_late(self, name: str) -> None:
+        if name in self.ins and name not in self._names:
+            self._loop.create_task(self._close_in(name))
 
     async def _open_in(self, wire_id: str, spec: WireSpec) -> None:
-        ends = self._ends(spec, self.replica)
+        _, _, k = wire_id.partition("#")  # which of the producer's replicas
+        ends = self._ends(spec, int(k) if k else None, self.replica)
         wire: Any
         if spec.delivery == "durable":
             wire = DurableInWire(
@@ -282,7 +295,7 @@ class Wiring:
                 self._streams[wire_id],
                 self._take_items,
                 spec.window,
-                is_shared=spec.replicas > 1,
+                is_shared=spec.replicas > 1 or spec.producer_replicas > 1,
             )
         else:
             wire = self._closed.pop(wire_id, None)
@@ -310,8 +323,9 @@ class Wiring:
         kind: Any = InWire
         if spec.delivery == "latest":
             kind, options["keep"] = LatestInWire, spec.keep
+            options["is_fed_alone"] = spec.producer_replicas > 1
         else:
-            options["is_fed_alone"] = self.replica is not None or spec.feedback
+            options["is_fed_alone"] = self.replica is not None or spec.producer_replicas > 1 or spec.feedback
         wire = kind(ends, self.inc, self._publish, self._take_items, **options)
         wire.kind = _in_kind(spec)
         wire.on_unsaid = self._ack_soon
@@ -513,7 +527,15 @@ def _kind(spec: WireSpec) -> tuple:
 
 def _in_kind(spec: WireSpec) -> tuple:
     """What cannot change while a wire goes on, at its consumer."""
-    return spec.delivery, spec.feedback, spec.keep, spec.delivery == "durable" and spec.replicas > 1
+    is_shared = spec.replicas > 1 or spec.producer_replicas > 1
+    return spec.delivery, spec.feedback, spec.keep, spec.delivery == "durable" and is_shared
+
+
+def _named(spec: WireSpec) -> list[tuple[str, WireSpec]]:
+    """The ends of a wire at its consumer: `<wire id>#<k>` for each replica that feeds it."""
+    if spec.producer_replicas == 1 or spec.delivery == "durable":
+        return [(spec.id, spec)]
+    return [(f"{spec.id}#{k}", spec) for k in range(spec.producer_replicas)]
 
 
 def _from_outside(data: bytes) -> list[dict]:

@@ -80,7 +80,7 @@ def replicas(share: str = "any") -> Graph:
     """One consumer, two or three processes."""
     return Graph(
         {"src": Numbers, "work": Pass, "sink": Sink},
-        [wire("src.out>work.in", replicas=2, share=share), wire("work.out>sink.in")],
+        [wire("src.out>work.in", replicas=2, share=share), wire("work.out>sink.in", producer_replicas=2)],
         sinks=("sink", "work"),
     )
 

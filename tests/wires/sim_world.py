@@ -401,13 +401,16 @@ class World:
         for wire_id, spec in list(self.wires.items()):
             if spec.consumer == node:
                 self.wires[wire_id] = replace(spec, replicas=replicas)
+            if spec.producer == node:
+                self.wires[wire_id] = replace(spec, producer_replicas=replicas)
         for k in range(before, replicas):
             self._keep_up(f"{node}#{k}")
         self._spawn(self._scale(node, replicas, before))
 
     async def _scale(self, node: str, replicas: int, before: int) -> None:
-        producers = {spec.producer for spec in self.wires.values() if spec.consumer == node}
-        for one in [*producers, *(f"{node}#{k}" for k in range(min(before, replicas)))]:
+        around = [spec.producer for spec in self.wires.values() if spec.consumer == node]
+        around += [spec.consumer for spec in self.wires.values() if spec.producer == node]
+        for one in [*around, *(f"{node}#{k}" for k in range(min(before, replicas)))]:
             await self._tell(one)
         for k in range(replicas, before):
             name = f"{node}#{k}"
