@@ -41,7 +41,7 @@ check: install
 
 docs: install
 	$(BIN)/python -m flowcore.runtime.control.reference docs/control.md
-	$(BIN)/python -m flowcore.flow.schema
+	$(BIN)/python -c 'from flowcore.flow.schema import write; write()'
 
 drills: install
 	$(BIN)/python -m tests.drills
