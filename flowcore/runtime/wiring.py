@@ -75,6 +75,7 @@ class Wiring:
         self._loop = asyncio.get_running_loop()
         self._tick_at: asyncio.TimerHandle | None = None
         self._ack_due = False
+        self._rewiring = asyncio.Lock()
         self.on_malformed: Callable[[str, str], None] = lambda subject, why: None
         for name in spec["outputs"]:
             self.port(name)
@@ -95,7 +96,8 @@ class Wiring:
         """Listen; nothing is taken before `go_live`."""
         await self.connection.subscribe(subjects.ack(self.flow, self.node, "*", "*", "*"), self._on_ack)
         await self.connection.subscribe(subjects.into(self.flow, self.node, ">"), self._on_foreign)
-        await self._set_ins(self._wires_in)
+        async with self._rewiring:
+            await self._set_ins(self._wires_in)
 
     async def go_live(self, applied: Mapping[str, tuple[int, int]]) -> None:
         """This is the process of the node now: say what is owed, ask for what is missing."""
@@ -127,10 +129,11 @@ class Wiring:
 
     async def rewire(self, wires_in: list[dict], wires_out: list[dict], streams: Mapping[str, dict]) -> None:
         """Have exactly these wires; what is un-acked on a closed one stays owed for `drain_timeout_s`."""
-        self._streams = dict(streams)
-        self._set_outs(wires_out)
-        self._wires_in = list(wires_in)
-        await self._set_ins(wires_in)
+        async with self._rewiring:
+            self._streams = dict(streams)
+            self._set_outs(wires_out)
+            self._wires_in = list(wires_in)
+            await self._set_ins(wires_in)
         self._arm(TICK_S)
 
     def _set_outs(self, specs: list[dict]) -> None:
@@ -281,8 +284,12 @@ class Wiring:
                 await self._open_in(name, spec)
 
     def _close_late(self, name: str) -> None:
-        if name in self.ins and name not in self._names:
-            self._loop.create_task(self._close_in(name))
+        async def close() -> None:
+            async with self._rewiring:
+                if name in self.ins and name not in self._names:
+                    await self._close_in(name)
+
+        self._loop.create_task(close())
 
     async def _open_in(self, wire_id: str, spec: WireSpec) -> None:
         _, _, k = wire_id.partition("#")  # which of the producer's replicas

@@ -25,7 +25,7 @@ from flowcore.node.node import Node
 from flowcore.node.state import Record
 from flowcore.runtime.page import SIZE, Page
 from flowcore.runtime.runner import Runner
-from flowcore.wires.frames import Ack
+from flowcore.wires.frames import Ack, pack_offer
 from flowcore.wires.out_wire import FeedbackWire, LatestWire, OutWire
 from flowcore.wires.share import SharedWire
 
@@ -70,6 +70,24 @@ def wire(text: str, **more: Any) -> WireSpec:
     return WireSpec(producer, port, consumer, in_port, **{"window": WINDOW, **more})
 
 
+def _forgeries(rng: random.Random) -> list[tuple[bytes, str, bytes]]:
+    """(data, reply, headers) of frames that no wire may believe.
+
+    Well-formed ones come with a reply subject or headers, as the server sends what it was made to publish; plain ones
+    are not what the protocol says. (Plain and well-formed ones the server refuses: the sender's rights.)
+    """
+    big = 1 << 40
+    ack = Ack(big, big, rng.choice((1, 2, 5)), big, big, ((1, big),), (), True).pack()
+    envelope = {"epoch": big, "seq": 1, "ts": 0, "topic": "", "payload": -1, "meta": {}}
+    offer = pack_offer(big, 1, big, 0, True, [pack(envelope)])
+    live = pack([envelope])
+    believable = [(data, *how) for data in (ack, offer, live) for how in (("_INBOX.x", b""), ("", b"NATS/1.0\r\n\r\n"))]
+    cut_off = [(data[: rng.randrange(len(data))], "", b"") for data in (ack, offer, live)]
+    noise = [(rng.randbytes(rng.randint(0, 60)), "", b"") for _ in range(4)]
+    wrong = [{}, {"epoch": -1}, [1], [[]], [{"seq": 1}], {"msgs": [1]}, None, "x", {"inc": "9", "n": 1, "epoch": 1}]
+    return [*believable, *cut_off, *noise, *((pack(one), "", b"") for one in wrong)]
+
+
 class Process:
     """One incarnation of a node's process."""
 
@@ -86,6 +104,7 @@ class Process:
         self.context.run(running.set, self)
         self._answers: dict[int, asyncio.Future] = {}
         self._n = 0
+        self.told: dict = {}  # the wires it knows of
         self.is_open = True  # what the runner reads of its link
 
     def call(self, function: Callable, *args: Any) -> Any:
@@ -113,6 +132,7 @@ class Process:
         if not self.is_alive:
             raise Died
         spec = world.spec(self)
+        self.told = {key: spec[key] for key in ("wires_in", "wires_out", "streams")}
 
         async def begin() -> None:
             self.runner = Runner(spec, Page(memoryview(bytearray(SIZE))))
@@ -140,11 +160,17 @@ class Process:
         self._n += 1
         frame = unpack(pack({"op": op, "re": self._n, **fields}), limit=1 << 26)
         future = self._answers[self._n] = self.world.loop.create_future()
-        await asyncio.sleep(self.world.rng.uniform(0, 0.002))
+        await asyncio.sleep(0.001)
         if not self.is_alive:
             raise Died
         self.call(lambda: self.world.loop.create_task(self.runner._handle(frame)))
         return await future
+
+    async def rewire(self, ends: dict) -> None:
+        """Tell it of its wires, unless it knows. Raises Died."""
+        if ends != self.told:
+            self.told = ends
+            await self.request("rewire", **ends)
 
     # what the runner calls of its link
 
@@ -194,6 +220,7 @@ class World:
         asyncio.set_event_loop(self.loop)
         self.context = contextvars.copy_context()
         self.server = Server(self)
+        self._deploying = asyncio.Lock()
         for name in self._names():
             self._keep_up(name)
         self.loop.call_later(0.005, self._look)
@@ -322,12 +349,7 @@ class World:
         self.current[name] = process
         process.is_live = True
         try:
-            ends = self._ends(process.node, process.replica)
-            if [*ends["wires_in"], *ends["wires_out"]] != [
-                *process.runner.spec["wires_in"],
-                *process.runner.spec["wires_out"],
-            ]:
-                await process.request("rewire", **ends)
+            await process.rewire(self._ends(process.node, process.replica))
             await process.request("go", suspects=[], handover=handover)
         except Died:
             return handover
@@ -410,8 +432,9 @@ class World:
     async def _scale(self, node: str, replicas: int, before: int) -> None:
         around = [spec.producer for spec in self.wires.values() if spec.consumer == node]
         around += [spec.consumer for spec in self.wires.values() if spec.producer == node]
-        for one in [*around, *(f"{node}#{k}" for k in range(min(before, replicas)))]:
-            await self._tell(one)
+        async with self._deploying:
+            for one in [*around, *(f"{node}#{k}" for k in range(min(before, replicas)))]:
+                await self._tell(one)
         for k in range(replicas, before):
             name = f"{node}#{k}"
             self._busy.pop(name).cancel()
@@ -430,8 +453,9 @@ class World:
 
     def _rewire(self, spec: WireSpec, nodes: Iterable[str]) -> None:
         async def tell() -> None:
-            for node in nodes:
-                await self._tell(node)
+            async with self._deploying:
+                for node in nodes:
+                    await self._tell(node)
             if spec.id in self.wires and self.graph.spare and spec.id == self.graph.spare.id:
                 seen = self.first_seen.get(spec.producer, {})
                 self.owed_from.setdefault(spec.consumer, max(seen, default=0))
@@ -442,9 +466,47 @@ class World:
         for process in (self.current.get(name), self.coming.get(name)):
             if process is not None and process.is_alive and process.runner is not None:
                 try:
-                    await process.request("rewire", **self._ends(process.node, process.replica))
+                    await process.rewire(self._ends(process.node, process.replica))
                 except Died:
                     continue  # its successor's spec has it
+
+    # -- outsiders ----------------------------------------------------------------------------------------------
+
+    def send_forged(self, rng: random.Random) -> None:
+        """Frames as outsiders can get them to a process: none of them may change a wire."""
+
+        async def send() -> None:
+            self._send_forged(rng)
+
+        self.loop.run_until_complete(send())
+
+    def _send_forged(self, rng: random.Random) -> None:
+        for process in [one for one in self.current.values() if one.is_alive and hasattr(one.runner, "wiring")]:
+            if not process.connection.is_up or not process.runner.wiring.is_live:
+                continue
+            before = self.wires_of(process)
+            for pattern, callback in list(process.connection._wanted.items()):
+                subject = pattern.replace("*", "x") if ".in." in pattern or "*" in pattern else pattern
+                if ".in." in subject:
+                    continue  # what outsiders put in is handled, no wire's business
+                for wire_end in process.runner.wiring._out_wires():
+                    if pattern.endswith(".ack") and rng.random() < 0.5:
+                        subject = wire_end.ends.ack
+                for data, reply, headers in _forgeries(rng):
+                    process.call(callback, subject, data, reply, headers)
+            after = self.wires_of(process)
+            if before != after:
+                self.broken(f"{process.name}: an outside frame changed a wire: {before} -> {after}")
+
+    def wires_of(self, process: Process) -> dict[str, tuple]:
+        """The state of each wire of a process."""
+        wiring = process.runner.wiring
+        outs = {one.ends.id: (one.inc, one.n, one.last, [k.seq for k in one.owed]) for one in wiring._out_wires()}
+        ins = {
+            f"in {name}": (one.epoch, one.next, one.floor, [item.seq for item in one.taken])
+            for name, one in wiring.ins.items()
+        }
+        return outs | ins
 
     # -- what the processes do -----------------------------------------------------------------------------------
 
