@@ -24,6 +24,9 @@ from nats.js import JetStreamContext
 
 Callback = Callable[[str, bytes, str, bytes], None]  # subject, data, reply ("" if none), raw headers (b"" if none)
 
+BUS_TROUBLE: tuple[type[Exception], ...] = (nats.errors.Error, OSError, TimeoutError)
+"""What a request or a JetStream call raises when the bus is away, late, or says no: try again later."""
+
 _log = logging.getLogger("flowcore.bus")
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
 
@@ -103,7 +106,7 @@ class Connection:
                 await self.client.connect(
                     **self._options,
                     max_reconnect_attempts=-1,
-                    reconnect_time_wait=self._next_wait(),
+                    reconnect_time_wait=self._next_wait(),  # type: ignore[arg-type]  # seconds, as it only sleeps
                     connect_timeout=5,
                     ping_interval=20,
                     max_outstanding_pings=2,
@@ -162,7 +165,7 @@ class Connection:
             client._pending.append(command)
             client._pending_data_size += len(command)
         else:
-            client._transport.write(command)
+            client._transport.write(command)  # type: ignore[union-attr]  # it is there while connected
         return True
 
     @property

@@ -39,8 +39,9 @@ class NodeSpec:
 class WireSpec:
     """A wire between two processes.
 
-    `feedback`: it closes a cycle and never blocks. `share` and `replicas` are the consumer's, `producer_replicas` is how
-    many processes feed it. `from_flow` and `to_flow` are empty for a wire inside one flow; a link to another flow names there the flow of the end that is elsewhere.
+    `feedback`: it closes a cycle and never blocks. `share` and `replicas` are the consumer's, `producer_replicas` is
+    how many processes feed it. `from_flow` and `to_flow` are empty for a wire inside one flow; a link to another flow
+    names there the flow of the end that is elsewhere.
     """
 
     producer: str

@@ -36,7 +36,9 @@ def field(
         widget: how the editor shows it ("code", "password", "textarea", ...).
         limits: pydantic's own: gt, ge, lt, le, min_length, max_length, pattern, ...
     """
-    extra: dict[str, Any] = {key: value for key, value in (("dynamic", dynamic), ("secret", secret), ("widget", widget)) if value}
+    extra: dict[str, Any] = {
+        key: value for key, value in (("dynamic", dynamic), ("secret", secret), ("widget", widget)) if value
+    }
     if isinstance(default, (list, dict)):
         kept = default
         extra["default"] = kept  # pydantic leaves a factory's default out of the schema

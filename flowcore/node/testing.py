@@ -13,6 +13,7 @@ import itertools
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from flowcore.bus.envelope import unpack
@@ -163,13 +164,14 @@ class Driven:
         if name not in self._inputs:
             raise LookupError(f"no input '{name}' (it has: {', '.join(self._inputs) or 'none'})")
         wire = self._inputs[name]
-        works, handled = [], []
+        works: list[Foreign] = []
+        handled: list[asyncio.Future[None]] = []
         for payload in payloads:
-            future = asyncio.get_running_loop().create_future()
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             handled.append(future)
             body = {"payload": payload, "topic": topic, "meta": dict(meta or {}), "ts": time.time_ns(), **envelope}
             wire.queued += 1
-            works.append(Foreign(wire, body, lambda future=future: future.done() or future.set_result(None)))
+            works.append(Foreign(wire, body, partial(_set, future)))
         self.engine.put(works)
         if self.engine.turns._go.is_set():
             async with asyncio.timeout(20):
@@ -297,6 +299,11 @@ def drive(
     """
     options = {"state": state, "store": store, "contexts": contexts, "extras": extras}
     return Driven(node_class, config, settings or {}, options)
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _names(fixed: Any, names_from: str | None, config: dict, node_class: type[Node], prefix: str) -> list[str]:

@@ -94,7 +94,7 @@ class Runner:
             name=f"{self.flow}.{spec['process']}",
             inbox=bus.get("inbox") or "_INBOX",
             on_up=self._on_up,
-            on_down=lambda: self.link.send("bus", up=False),
+            on_down=self._on_down,
             on_refused=self._on_refused,
         )
         self.wiring = Wiring(spec, self.connection, node_class.inputs, self._take, self._on_reject)
@@ -175,7 +175,7 @@ class Runner:
 
     async def _wait_for_acks(self, seconds: float) -> None:
         until_s = time.monotonic() + seconds
-        while time.monotonic() < until_s and self.wiring.unacked():
+        while time.monotonic() < until_s and self.wiring.unacked():  # noqa: ASYNC110 - 50 ms at most, at the end
             await asyncio.sleep(0.002)
 
     def _handover(self) -> bytes | None:
@@ -285,6 +285,9 @@ class Runner:
 
     def _take(self, works: list[Any]) -> None:
         self.engine.put(works)
+
+    def _on_down(self) -> None:
+        self.link.send("bus", up=False)
 
     def _on_up(self) -> None:
         self.link.send("bus", up=True)

@@ -1,4 +1,4 @@
-"""What a node process says of itself each second on `flow.<flow>.<node>.stats`; one schema for everyone who reads it."""
+"""What a node process says of itself each second on `flow.<flow>.<node>.stats`: one schema for all who read it."""
 
 import os
 import time

@@ -10,10 +10,8 @@ import logging
 import random
 from typing import Any
 
-import nats.errors
-
 from flowcore.bus import subjects
-from flowcore.bus.connection import Connection
+from flowcore.bus.connection import BUS_TROUBLE, Connection
 from flowcore.bus.envelope import pack
 from flowcore.node.state import Record, StateStale
 
@@ -60,7 +58,7 @@ class _Entries:
         while True:
             try:
                 return await self._connection.client.request(subject, data, timeout=5.0, headers=headers)
-            except (nats.errors.Error, OSError, TimeoutError):
+            except BUS_TROUBLE:
                 await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 
@@ -126,16 +124,24 @@ class GivenUp:
     def __init__(self, connection: Connection, flow: str, node: str) -> None:
         self._connection, self._subject = connection, subjects.given_up(flow, node)
 
+    def _identity(self, body: dict) -> dict[str, str] | None:
+        """Stored once, also when the process was killed before the ack and its successor gives the message up again."""
+        message = body.get("message")
+        if not isinstance(message, dict) or not message.get("id"):
+            return None
+        return {"Nats-Msg-Id": f"{self._subject} {message.get('port')} {message['id']}"}
+
     async def keep(self, body: dict) -> None:
         """Returns when it is stored; waits while the bus is away."""
         try:
             data = pack(body)
         except (TypeError, ValueError):
             data = pack(body | {"message": repr(body.get("message"))[:8192]})
+        headers = self._identity(body)
         wait_s = _FIRST_WAIT_S
         while True:
             try:
-                answer = json.loads(await self._connection.request(self._subject, data))
+                answer = json.loads(await self._connection.request(self._subject, data, headers=headers))
                 if "error" not in answer:
                     return
                 _log.warning("a message that was given up cannot be stored: %s", answer["error"].get("description"))

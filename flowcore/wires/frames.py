@@ -1,7 +1,7 @@
 """The frames of the plumbing: acks and offers, packed, decoded and checked.
 
-An **ack** is a consumer's whole state, so a lost, repeated or late one does no harm. An **offer** is what a producer says
-to one consumer: what it owes, and (a resend, a replica's feed) the messages themselves; with none it is a tail probe.
+An **ack** is a consumer's whole state, so a lost, repeated or late one does no harm. An **offer** is what a producer
+says to one consumer: what it owes, and (a resend, a replica's feed) the messages; with none it is a tail probe.
 What the body says of identity is not read: the identities are in the subject, where the server checks them.
 """
 
@@ -59,10 +59,10 @@ class Ack:
         """
         frame = _map(data)
         try:
-            numbers = [_count(frame[key]) for key in ("inc", "n", "epoch", "next", "floor")]
+            inc, n, epoch, next, floor = (_count(frame[key]) for key in ("inc", "n", "epoch", "next", "floor"))
             above = tuple((_count(low), _count(high)) for low, high in frame["above"])
             held = tuple(_count(seq) for seq in frame["held"])
-            return Ack(*numbers, above, held, frame["want"] is True)
+            return Ack(inc, n, epoch, next, floor, above, held, frame["want"] is True)
         except (KeyError, TypeError, ValueError) as e:
             raise Malformed(f"not an ack: {e!r}") from None
 
@@ -95,8 +95,8 @@ class Offer:
         """
         frame = _map(data)
         try:
-            numbers = [_count(frame[key]) for key in ("epoch", "first", "last", "prev")]
-            return Offer(*numbers, "now" in frame["flags"], envelopes(frame["msgs"]))
+            epoch, first, last, prev = (_count(frame[key]) for key in ("epoch", "first", "last", "prev"))
+            return Offer(epoch, first, last, prev, "now" in frame["flags"], envelopes(frame["msgs"]))
         except (KeyError, TypeError, ValueError) as e:
             raise Malformed(f"not an offer: {e!r}") from None
 

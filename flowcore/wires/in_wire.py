@@ -73,7 +73,7 @@ class InWire:
         ends: WireEnds,
         inc: int,
         publish: Publish,
-        deliver: Callable[[Sequence[Item]], None],
+        deliver: Callable[[list[Item]], None],
         *,
         window: int = 1024,
         is_fed_alone: bool = False,
@@ -166,7 +166,7 @@ class InWire:
     def _take(self, envelopes: Sequence[dict], now_s: float) -> None:
         """Take what is new of a run that is connected to what was taken before."""
         following, epoch, room = self.next, self.epoch, self.window + self._quarter - len(self.taken)
-        items = []
+        items: list[Item] = []
         for envelope in envelopes:
             seq = envelope["seq"]
             if seq < following:
@@ -297,13 +297,15 @@ class LatestInWire(InWire):
             return
         newest = fresh[-self._keep :]
         self.counts["drops"] += newest[0]["seq"] - self.next
-        waiting = [item for item in self.taken if not item.is_started and not item.is_done]
+        waiting = [
+            item for item in self.taken if isinstance(item, LatestItem) and not (item.is_started or item.is_done)
+        ]
         for item in waiting[: max(0, len(waiting) + len(newest) - self._keep)]:
             item.is_started = item.is_skipped = True
             item.one_done()
             self.counts["drops"] += 1
         self._advance()
-        items = [LatestItem(self, epoch, envelope["seq"], envelope) for envelope in newest]
+        items: list[Item] = [LatestItem(self, epoch, envelope["seq"], envelope) for envelope in newest]
         self.next = items[-1].seq + 1
         self.taken.extend(items)
         self.counts["taken"] += len(items)

@@ -89,7 +89,7 @@ class OutPort:
 
     def has_credit(self) -> bool:
         """False while a reliable wire's window is full: then `send` has to wait."""
-        for wire in self.wires:  # a loop: this is asked for every message
+        for wire in self.wires:  # noqa: SIM110 - a loop: this is asked for every message
             if not wire.has_credit():
                 return False
         return True

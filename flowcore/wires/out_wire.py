@@ -177,7 +177,8 @@ class OutWire:
     def offer(self, from_seq: int, now_s: float) -> None:
         """Resend what is owed from `from_seq` on, in parts that fit a frame; with nothing to send, a probe."""
         self._port.flush()  # what waits on `out` goes first, or the consumer would see a gap
-        parts, size = [], 0
+        parts: list[Kept] = []
+        size = 0
         prev = self.first - 1
         for kept in self.owed:
             if kept.seq < from_seq:
@@ -194,7 +195,8 @@ class OutWire:
     def flush(self) -> None:
         """Send what a replica's wire was given since the last turn."""
         if self._unfed:
-            batch, size, self._unfed, unfed = [], 0, [], self._unfed
+            batch: list[Kept] = []
+            size, self._unfed, unfed = 0, [], self._unfed
             for kept in unfed:
                 if batch and size + kept.size > MAX_FRAME - 256:
                     self._feed(batch)

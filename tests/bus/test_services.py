@@ -3,9 +3,9 @@
 import asyncio
 import json
 
+import nats
 import pytest
 
-import nats
 from flowcore.bus.connection import Connection
 from flowcore.bus.services import Service, is_inbox
 

@@ -87,7 +87,7 @@ class Shapes(Node):
 
 
 async def test_what_a_handler_may_return():
-    """A list is a value; a generator sends many, more than fit a turn; what can't be sent is an error of that message."""
+    """A list is a value; a generator sends many, more than fit a turn; what can't be sent is that message's error."""
     async with drive(Shapes) as node:
         await node.put("nothing", "list", "message", "unknown", "unpackable")
         assert await node.sent() == [[1, 2], {"a": 1}]
