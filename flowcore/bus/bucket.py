@@ -1,11 +1,13 @@
 """A key-value bucket with what the host asks of one: revisions, compare-and-set, history, and word of each change.
 
-nats-py's `KeyValue` gives neither the time of an entry nor its history without a consumer; this asks the stream directly.
+nats-py's `KeyValue` gives neither the time of an entry nor its history without a consumer; this asks the stream
+directly.
 
     BucketError
     └── WrongRevision   the key was changed meanwhile; nothing was written
 """
 
+import asyncio
 import calendar
 import json
 import time
@@ -19,6 +21,7 @@ from flowcore.bus.connection import Connection
 
 _WRONG_LAST = (10071, 10164)
 _FRACTION_DIGITS = 9
+_NOBODY_PAUSE_S = 0.05
 
 
 class BucketError(RuntimeError):
@@ -71,7 +74,7 @@ class Bucket:
     async def keys(self) -> list[str]:
         """All keys, those deleted too."""
         ask = json.dumps({"subjects_filter": f"$KV.{self.name}.>"}).encode()
-        answer = json.loads(await self._connection.request(f"$JS.API.STREAM.INFO.KV_{self.name}", ask, self._timeout))
+        answer = json.loads((await self._request(f"$JS.API.STREAM.INFO.KV_{self.name}", ask, None)).data)
         if "error" in answer:
             raise BucketError(f"bucket {self.name}: {answer['error'].get('description')}")
         prefix = len(f"$KV.{self.name}.")
@@ -110,7 +113,9 @@ class Bucket:
         if "Nats-Subject" not in headers:
             if headers.get("Status") == "404":
                 return None
-            raise BucketError(f"bucket {self.name}: {headers.get('Description') or message.data.decode(errors='replace')}")
+            raise BucketError(
+                f"bucket {self.name}: {headers.get('Description') or message.data.decode(errors='replace')}"
+            )
         deleted = headers.get("KV-Operation") in ("DEL", "PURGE")
         return Entry(
             headers["Nats-Subject"].split(".", 2)[2],
@@ -129,10 +134,15 @@ class Bucket:
         return int(answer["seq"])
 
     async def _request(self, subject: str, ask: bytes, headers: dict[str, str] | None) -> Any:
-        try:
-            return await self._connection.client.request(subject, ask, timeout=self._timeout, headers=headers)
-        except (nats.errors.Error, OSError) as e:
-            raise TimeoutError(f"bucket {self.name} does not answer: {e or type(e).__name__}") from None
+        until_s = time.monotonic() + self._timeout
+        while True:
+            try:
+                return await self._connection.client.request(subject, ask, timeout=self._timeout, headers=headers)
+            except (nats.errors.Error, OSError) as e:
+                # While the server reads its users again, nobody answers for JetStream for a moment [nats-server 2.15].
+                if not isinstance(e, nats.errors.NoRespondersError) or time.monotonic() > until_s:
+                    raise TimeoutError(f"bucket {self.name} does not answer: {e or type(e).__name__}") from None
+                await asyncio.sleep(_NOBODY_PAUSE_S)
 
 
 def _nanoseconds(stamp: str) -> int:

@@ -1,7 +1,7 @@
 """The users of the bus as the host keeps them: its own, the outsiders', and one for each node process.
 
-Rights are granted before the processes need them and revoked after they have let go; the embedded server takes a new list
-without a reconnect. With `--nats` the server's users are not ours: everything uses the host's own.
+Rights are granted before the processes need them and revoked after they have let go; the embedded server takes a new
+list without a reconnect. With `--nats` the server's users are not ours: everything uses the host's own.
 """
 
 import asyncio

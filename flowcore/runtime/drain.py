@@ -25,7 +25,7 @@ async def drain(runs: Mapping[str, FlowRun], drain_s: float, handovers: Handover
 
 
 async def quiet(run: FlowRun, drain_s: float) -> None:
-    """Stop a flow's sources and wait until nothing is un-acked or queued, or what is left cannot go on, or time is over."""
+    """Stop a flow's sources, and wait until nothing is owed, or what is left cannot go on, or the time is over."""
     for one in run.processes.values():
         if one.plan.is_source:
             one.send("quiesce")

@@ -1,14 +1,17 @@
 """The environment of node processes: what programs need to work, and nothing that could be a secret.
 
-The host's own environment may hold passwords that flows use by `{"$env": ..}`; the host fills those into a node's config,
-so no other node sees them.
+The host's own environment may hold passwords that flows use by `{"$env": ..}`; the host fills those into a node's
+config, so no other node sees them.
 """
 
 from collections.abc import Mapping
 
-NAMES = frozenset(
-    ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "TERM", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "HOSTNAME", "VIRTUAL_ENV", "CONDA_PREFIX", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NO_PROXY", "no_proxy"]
-)
+_NAMES = """
+    PATH HOME USER LOGNAME SHELL LANG LANGUAGE TZ TMPDIR TEMP TMP TERM HOSTNAME
+    DISPLAY WAYLAND_DISPLAY XAUTHORITY VIRTUAL_ENV CONDA_PREFIX LD_LIBRARY_PATH
+    SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE NO_PROXY no_proxy
+"""
+NAMES = frozenset(_NAMES.split())
 PREFIXES = ("LC_", "PYTHON", "XDG_", "CUDA_", "NVIDIA_", "OMP_", "OPENBLAS_", "MKL_", "OPENCV_", "GST_", "QT_", "ROCR_")
 
 

@@ -1,7 +1,7 @@
-"""The processes of one flow, and the steps from what runs to what should: the smallest, in the order that loses nothing.
+"""The processes of one flow, and the steps from what runs to what should: the smallest, in an order that loses nothing.
 
-The order (`docs/wires.md`, joining and leaving): rights, streams, new processes, new wires, replaced processes, those that
-left (upstream first), and only when the wires that were closed have drained the rights that nobody needs any more.
+The order (`docs/wires.md`, joining and leaving): rights, streams, new processes, new wires, replaced processes, those
+that left (upstream first), and only when the wires that were closed have drained the rights that nobody needs any more.
 """
 
 import asyncio
@@ -111,7 +111,12 @@ class FlowRun:
         return DeployResult(
             flow=self.flow,
             revision=revision,
-            **{kind: tuple(names) for kind, names in nodes.items()},
+            kept=tuple(nodes[KEPT]),
+            reconfigured=tuple(nodes[RECONFIGURED]),
+            rewired=tuple(nodes[REWIRED]),
+            restarted=tuple(nodes[RESTARTED]),
+            started=tuple(nodes[STARTED]),
+            stopped=tuple(nodes[STOPPED]),
             wires_added=added,
             wires_closed=closed,
             failed=failed,
@@ -162,7 +167,7 @@ class FlowRun:
         return failed
 
     async def _keep_going(self, there: Supervised, plan: ProcessPlan, error: StartFailed, is_new: bool) -> None:
-        """A process did not get ready: a new one is tried again or has failed, an old one goes on with the new wires."""
+        """A process did not get ready: a new one is tried again or has failed, an old one goes on with new wires."""
         if is_new or there.state in ("stopped", "failed"):
             await there.start_later(error, plan)
             return
@@ -193,7 +198,7 @@ class FlowRun:
             if error is not None:
                 errors[plan.node] = error
 
-        # One after the other: a node's last outputs are acked while those behind it still run, so none is handled twice.
+        # One after the other: a node's last outputs are acked while those behind it still run, and handled once.
         for layer in upstream_first(steps.restart):
             await _all(switch(name, steps.restart[name]) for name in layer)
         return errors

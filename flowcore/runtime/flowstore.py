@@ -166,9 +166,8 @@ class FlowStore:
         if entry.value is not None:
             try:
                 values = json.loads(entry.value)
-                desired = Desired(
-                    bool(values.get("running", True)), tuple(values.get("paused", ())), tuple(values.get("bypassed", ()))
-                )
+                paused, bypassed = tuple(values.get("paused", ())), tuple(values.get("bypassed", ()))
+                desired = Desired(bool(values.get("running", True)), paused, bypassed)
             except (ValueError, AttributeError, TypeError):
                 event("what is desired of a flow cannot be read", logging.ERROR, flow=entry.key)
                 return False
@@ -190,6 +189,7 @@ def _stored(entry: Entry) -> StoredFlow:
         return StoredFlow(entry.key, entry.revision, None, created_ns=entry.created_ns)
     try:
         values = json.loads(entry.value)
-        return StoredFlow(entry.key, entry.revision, dict(values["document"]), str(values.get("source", "")), entry.created_ns)
+        document, source = dict(values["document"]), str(values.get("source", ""))
+        return StoredFlow(entry.key, entry.revision, document, source, entry.created_ns)
     except (ValueError, KeyError, TypeError):
         return StoredFlow(entry.key, entry.revision, {}, "", entry.created_ns)

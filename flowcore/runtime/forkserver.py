@@ -6,11 +6,13 @@ It imports the runner and the libraries once and then only waits, in one thread.
 datagram, with four descriptors) becomes a child that reads its spec from its own link and calls `RUNNER.main(spec,
 link, page)`. So neither the server nor a sibling ever has a credential of a node in its memory.
 
-The chain that leaves no orphans: the host's end closes the control socket, the server exits; the kernel kills the server
-with the host's death (PDEATHSIG), and each child with the server's. What a child itself started dies with its group.
+The chain that leaves no orphans: the host's end closes the control socket, the server exits; the kernel kills the
+server with the host's death (PDEATHSIG), and each child with the server's. What a child itself started dies with its
+group.
 """
 
 import atexit
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -29,6 +31,7 @@ from flowcore.bus.envelope import pack, unpack
 from flowcore.runtime.link import receive
 
 MAX_REQUEST = 4096
+PRELOADED = ("uvloop", "concurrent.futures.thread")  # what every runner imports only when it runs
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -45,7 +48,7 @@ def main() -> None:
     control_fd, host_pid, runner, *libraries = sys.argv[1:]
     die_with_parent(int(host_pid))
     control = socket.socket(fileno=int(control_fd))
-    _preload([runner, *libraries])
+    _preload([*PRELOADED, runner, *libraries])
     # What is loaded now is shared with every child: collecting it would copy its pages.
     gc.collect()
     gc.disable()
@@ -97,10 +100,8 @@ def _reap(pidfd: int, pid: int, control: socket.socket, selector: selectors.Base
     selector.unregister(pidfd)
     os.close(pidfd)
     # While it is a zombie its number cannot be given again, so this hits only what the node itself had started.
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
     _, status = os.waitpid(pid, 0)
     control.send(pack({"op": "ended", "pid": pid, "status": os.waitstatus_to_exitcode(status)}))
 
@@ -126,10 +127,8 @@ def _be_child(name: str, fds: list[int], server: int, runner: str) -> NoReturn:
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
-            try:
+            with contextlib.suppress(OSError, ValueError):
                 stream.flush()
-            except (OSError, ValueError):
-                pass
         os._exit(status)
 
 
@@ -149,7 +148,8 @@ def _take_descriptors(fds: list[int]) -> tuple[socket.socket, mmap.mmap]:
     os.close(page_fd)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - for the life of the process
     sys.stdout, sys.stderr = _line_stream(1), _line_stream(2)
-    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
+    setattr(sys, "__stdout__", sys.stdout)  # noqa: B010 - typed as final; libraries fall back on these
+    setattr(sys, "__stderr__", sys.stderr)  # noqa: B010
     return link, page
 
 
@@ -161,10 +161,8 @@ def _line_stream(fd: int) -> io.TextIOWrapper:
 
 def _be_the_first_to_go() -> None:
     """When memory runs out the kernel shall take a node, not the host or the bus."""
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("300")
-    except OSError:
-        pass
 
 
 if __name__ == "__main__":

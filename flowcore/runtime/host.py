@@ -5,7 +5,8 @@
     result = await host.deploy(text, "flows/factory.json")
     undrained = await host.stop()
 
-The parts: `reconcile` makes what runs what the store says, `supervise` keeps each process, `ground` is what they stand on.
+The parts: `reconcile` makes what runs what the store says, `supervise` keeps each process, `ground` is what they
+stand on, `look` shows how it is.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from flowcore.bus import storage, subjects
 from flowcore.bus.access import AccessStore
 from flowcore.bus.bucket import BucketError
 from flowcore.bus.connection import Connection
-from flowcore.bus.envelope import Malformed, unpack
+from flowcore.bus.envelope import unpack
 from flowcore.bus.secrets import SecretStore
 from flowcore.bus.server import EmbeddedServer
 from flowcore.flow.types import HIDDEN_PORTS, NodeTypeInfo
@@ -38,10 +39,11 @@ from flowcore.runtime.flowstore import FlowStore, StoredFlow
 from flowcore.runtime.folder import DataFolder
 from flowcore.runtime.ground import Ground
 from flowcore.runtime.handover import Handovers
-from flowcore.runtime.health import Health, rss_bytes
+from flowcore.runtime.health import Health
 from flowcore.runtime.incarnation import Incarnations
 from flowcore.runtime.link import LinkClosed, RequestFailed
 from flowcore.runtime.logs import HostLog, event
+from flowcore.runtime.look import Look
 from flowcore.runtime.plans import EVERY_NODE, Desired
 from flowcore.runtime.process import StartFailed
 from flowcore.runtime.reconcile import Reconciler
@@ -50,7 +52,6 @@ from flowcore.runtime.results import (
     DeployResult,
     FlowStatus,
     HostError,
-    NodeStatus,
     Undrained,
     UnknownFlow,
     UnknownNode,
@@ -111,7 +112,6 @@ class Host:
         self._zygote = ScriptZygote(options.folder)
         self._types = TypeWatch(for_nodes(os.environ), self._on_types)
         self._health = Health(self._processes, options.heartbeat_s)
-        self._stats: dict[tuple[str, str], dict[str, Any]] = {}
         self._tasks: list[asyncio.Task[Any]] = []
         self._stop_asked = asyncio.Event()
         self._started: list[Callable[[], Any]] = []  # how to undo what was started, newest last
@@ -173,7 +173,8 @@ class Host:
         self._store = FlowStore(self.connection, lambda flow: self.reconciler.changed(flow))
         self.reconciler = Reconciler(self._store, self._ground)
         self._started.append(self._store.stop)
-        await self.connection.subscribe("flow.*.*.stats", self._on_stats)
+        self._look = Look(self._store, self.reconciler, self._health)
+        await self.connection.subscribe("flow.*.*.stats", self._look.on_stats)
         await self._ground.fork_server(()).start()
         await self._store.start()
         self._tasks.append(asyncio.get_running_loop().create_task(self._health.run(), name="health"))
@@ -297,7 +298,8 @@ class Host:
         Raises:
             DeployRefused: the document has errors; nothing was changed.
             StaleRevision: the newest revision is not `based_on`.
-            TimeoutError: it is stored, but not yet applied after `timeout_s`; or the bus is away and nothing was stored.
+            TimeoutError: it is stored, but not yet applied after `timeout_s`; or the bus is away and nothing was
+            stored.
         """
         begun = time.perf_counter()
         checked = self.check(text, filename)
@@ -444,49 +446,11 @@ class Host:
 
     def status(self, flow: str | None = None) -> list[FlowStatus]:
         """A snapshot from the pages, the supervisor and the newest stats; asks no node."""
-        return [self._flow_status(one) for one in ([self._known(flow)] if flow is not None else self.flows())]
+        return [self._look.at(one) for one in ([self._known(flow)] if flow is not None else self.flows())]
 
     def state_key(self, flow: str, node: str) -> str:
         """The key of the `self.state` of a node, or of one replica (`hot#1`), in the bucket `state`."""
         return subjects.state_key(flow, node)
-
-    def _flow_status(self, flow: str) -> FlowStatus:
-        stored, desired, run = self._store.documents[flow], self._desired(flow), self.reconciler.runs.get(flow)
-        result = self.reconciler.results.get(flow)
-        wanted = "stopped" if not desired.running else "paused" if EVERY_NODE in desired.paused else "running"
-        nodes = [self._node_status(one) for one in run.processes.values()] if run else []
-        if run is not None and run.resolved is not None:
-            for node, why in run.impossible.items():
-                if node in run.resolved.nodes and not run.of_node(node):
-                    nodes.append(NodeStatus(flow, node, node, run.resolved.nodes[node].type, "failed", reason=why))
-        name = str((stored.document or {}).get("name", ""))
-        revision = run.revision if run else 0
-        return FlowStatus(
-            flow, name, revision, wanted, tuple(nodes), (*result.problems, *result.notes) if result else ()
-        )
-
-    def _node_status(self, one: Supervised) -> NodeStatus:
-        plan, pid = one.plan, one.pid
-        stats = self._stats.get((plan.flow, plan.process), {})
-        badge, kind = one.badge
-        return NodeStatus(
-            flow=plan.flow,
-            node=plan.node,
-            process=plan.process,
-            type=plan.type,
-            state=one.state,
-            pid=pid,
-            inc=one.inc,
-            restarts=one.restarts,
-            reason=one.reason,
-            badge=badge,
-            badge_kind=kind,
-            since_ns=one.since_ns,
-            cpu=self._health.cpu(pid) if pid else 0.0,
-            rss_bytes=rss_bytes(pid) if pid else 0,
-            handled=one.handled,
-            stats=stats,
-        )
 
     # Inside
 
@@ -562,18 +526,6 @@ class Host:
     def _on_server(self, kind: str, detail: str) -> None:
         level = logging.INFO if kind in ("restarted", "disk_free") else logging.WARNING
         event(f"bus {kind.replace('_', ' ')}", level, detail=detail)
-
-    def _on_stats(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
-        if reply or headers:
-            return
-        _, flow, node, _ = subject.split(".")
-        run = self.reconciler.runs.get(flow)
-        if run is None:
-            return
-        with contextlib.suppress(Malformed, AttributeError, TypeError):
-            stats = unpack(data)
-            if stats.get("process") in {one.plan.process for one in run.of_node(node)}:
-                self._stats[flow, stats["process"]] = stats
 
 
 def _id_in(text: str | bytes) -> str:

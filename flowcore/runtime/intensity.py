@@ -1,9 +1,9 @@
 """When a process that died is started again: backoff, jitter, restart intensity, and tries per message.
 
 Pure but for the clock it is handed. Two kinds of death are told apart by the page. One with a message in a handler is
-held against that message: it is tried again almost at once, and after three tries the runner gives it up. One without is
-held against the node: it waits longer each time, and past `limit` restarts in `window_s` the node has failed. A process
-that handled something has made progress, and both start anew.
+held against that message: it is tried again almost at once, and after three tries the runner gives it up. One without
+is held against the node: it waits longer each time, and past `limit` restarts in `window_s` the node has failed. A
+process that handled something has made progress, and both start anew.
 """
 
 import random

@@ -123,7 +123,7 @@ class Link(asyncio.Protocol):
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while self.is_open and transport.get_write_buffer_size():
+                while self.is_open and transport.get_write_buffer_size():  # noqa: ASYNC110 - no event for it
                     await asyncio.sleep(0.001)
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ process, so the host learns which messages were in a handler when it died.
            8   u32  state, one of STATES
           12   u32  handlers at work
           16   u64  messages handled since the process started
-          64   60 slots of 64 bytes: u32 crc32 of the wire id (0: free), u32, u64 epoch, u64 seq, u64 started (monotonic ns)
+          64   60 slots of 64 bytes: u32 crc32 of the wire id (0: free), u32, u64 epoch, u64 seq, u64 begun (monotonic)
 
 Invariant: a slot's wire is written last and cleared first, so a used slot is always whole.
 """

@@ -180,7 +180,7 @@ def _producers(plan: ProcessPlan) -> set[str]:
 
 
 def cannot_drain(processes: Mapping[str, ProcessPlan], standing: set[str]) -> set[str]:
-    """The nodes whose messages cannot be acked while the nodes in `standing` handle nothing: those, and all above them."""
+    """The nodes whose messages cannot be acked while the nodes in `standing` handle nothing: those, and all above."""
     found, waiting = set(standing), list(standing)
     producers: dict[str, set[str]] = {}
     for plan in processes.values():

@@ -1,7 +1,7 @@
 """The reconciler: for each flow one task that makes what runs what the store says, again whenever that changes.
 
-A flow's changes are applied one after the other; of several that wait, only the newest. So a deploy during a deploy waits,
-and one overtaken by the next gets the result of that. Flows do not wait for each other.
+A flow's changes are applied one after the other; of several that wait, only the newest. So a deploy during a deploy
+waits, and one overtaken by the next gets the result of that. Flows do not wait for each other.
 """
 
 import asyncio

@@ -98,8 +98,9 @@ class DeployResult:
 class NodeStatus:
     """One node process now.
 
-    `state`: starting, running, paused, bypassed, replacing, restarting (waits for its backoff), failed, stopping, stopped.
-    `cpu` is the share of one core since the last look, `stats` the newest `.stats` of the process (may be empty).
+    `state`: starting, running, paused, bypassed, replacing, restarting (waits for its backoff), failed, stopping,
+    stopped. `cpu` is the share of one core since the last look, `stats` the newest `.stats` of the process (may be
+    empty).
     """
 
     flow: str

@@ -1,4 +1,4 @@
-"""Supervision of one node process over all its incarnations: start, replace without loss, stop, and see it through crashes.
+"""Supervision of one node process over all its incarnations: start, replace without loss, stop, outlive crashes.
 
 Knows processes, their pages and links; not flows (`reconcile` does) and not the bus.
 
@@ -17,7 +17,7 @@ from flowcore.bus.wire_ends import wire_id
 from flowcore.runtime.forkclient import ForkServer
 from flowcore.runtime.intensity import Intensity, Suspects
 from flowcore.runtime.link import LinkClosed, RequestFailed
-from flowcore.runtime.page import RUNNING
+from flowcore.runtime.page import DRAINING, RUNNING
 from flowcore.runtime.process import Bye, Listener, NodeProcess, StartFailed, describe
 
 ANSWER_TIMEOUT_S = 10.0
@@ -71,7 +71,7 @@ class Surroundings(Protocol):
     def spec(self, plan: ProcessPlan, inc: int) -> dict[str, Any]:
         """What the runner gets: the plan, with secrets and bus credentials filled in. Raises StartFailed."""
 
-    def changed(self, supervised: "Supervised", event: str, text: str, **fields: Any) -> None:
+    def changed(self, supervised: "Supervised", what: str, text: str, **fields: Any) -> None:
         """Something happened that a user wants to know: logged, published, and passed to neighbours."""
 
     def frame(self, supervised: "Supervised", message: dict[str, Any]) -> None:
@@ -300,7 +300,7 @@ class Supervised:
     # The end
 
     async def stop(self, drain_s: float | None = None, quick: bool = False) -> Bye:
-        """Stop for good: finish what is in the handler, end, start no other. `quick`: wait for no acks of its outputs."""
+        """Stop for good: finish what is in the handler, end, start no other. `quick`: wait for no acks of outputs."""
         self._cancel_restart()
         async with self._turn:
             self._cancel_restart()
@@ -329,7 +329,7 @@ class Supervised:
     def check_heart(self, now_ns: int, limit_s: float) -> None:
         """Kill a process whose event loop has not turned for `limit_s`."""
         process = self._current
-        if process is None or process.page is None or process.ended is not None or process.page.state != RUNNING:
+        if process is None or process.page is None or process.ended is not None or process.page.state == DRAINING:
             return
         silent_s = (now_ns - process.page.beat_ns) / 1e9
         if silent_s > limit_s:

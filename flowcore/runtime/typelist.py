@@ -4,7 +4,8 @@
 
 A plug-in is an entry point in group `flowcore`. One that cannot be imported is a problem of its own and hides no other;
 so is a type that two plug-ins bring, which then neither does. `code` stands for the source of a type: a hash over its
-module and the modules of the same package that it imports, so that a change shows in the types it concerns, and only there.
+module and the modules of the same package that it imports, so that a change shows in the types it concerns, and only
+there.
 """
 
 import ast

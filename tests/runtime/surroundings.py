@@ -1,4 +1,4 @@
-"""What a supervised process needs, without a host: a real fork server with the fake runner, and a list of what happened."""
+"""What a supervised process needs, without a host: a real fork server with the fake runner, and a list of events."""
 
 import asyncio
 import os

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import chain, lines_of
+from line_flow import chain, lines_of
 
 PROGRAM = """
 import asyncio, json, sys

@@ -56,10 +56,10 @@ async def test_a_child_has_only_its_own_descriptors(server):
     await forked(server)
     child, _, _, frames = await forked(server)
     await asyncio.wait_for(frames.get(), 5)
-    named = {os.readlink(fd) for fd in Path(f"/proc/{child.pid}/fd").iterdir()}
+    named = {str(fd.readlink()) for fd in Path(f"/proc/{child.pid}/fd").iterdir()}
     kinds = sorted(name.split(":")[0].split("/")[-1] for name in named)
     assert kinds.count("socket") <= 3  # the link, and the event loop's own pair
-    assert f"socket:[{os.stat(server._control.fileno()).st_ino}]" not in named
+    assert f"socket:[{os.fstat(server._control.fileno()).st_ino}]" not in named
 
 
 async def test_what_a_child_prints_comes_as_lines(server):
@@ -101,7 +101,7 @@ asyncio.run(main())
 
 async def test_no_orphans_after_kill_9_of_the_host():
     """The server and its children are gone a moment after their host."""
-    host = subprocess.Popen([sys.executable, "-c", HOST], env=ENVIRON, stdout=subprocess.PIPE)
+    host = subprocess.Popen([sys.executable, "-c", HOST], env=ENVIRON, stdout=subprocess.PIPE)  # noqa: ASYNC220
     pids = [int(word) for word in host.stdout.readline().split()]
     pidfds = [os.pidfd_open(pid) for pid in pids]
     host.kill()

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import chain, lines_of, pids
+from line_flow import chain, lines_of, numbers_in, pids, until
 
 from flowcore.runtime.host import Host, HostOptions
 from flowcore.runtime.results import DeployRefused, HostError, HostLocked, StaleRevision, UnknownFlow
@@ -90,9 +90,7 @@ async def test_kill_9_of_each_node_loses_nothing(host, tmp_path):
         await run.until("restarting")
         await run.until("running")
         assert run.pid != pid
-    async with asyncio.timeout(20):
-        while set(await lines_of(out, 1)) != set(range(1, 601)):
-            await asyncio.sleep(0.05)
+    await until(lambda: set(numbers_in(out)) == set(range(1, 601)), 30)
     seen = list(dict.fromkeys(await lines_of(out, 600)))
     assert seen == sorted(seen)
 
@@ -101,9 +99,7 @@ async def test_a_poisoned_message_is_given_up_and_the_others_flow(host, tmp_path
     """Three tries, then `.error`; every other number arrives, in order."""
     out = tmp_path / "out"
     await host.deploy(chain(out, count={"to": 60}, add={"die_on": 30.0}), "line.json")
-    async with asyncio.timeout(20):
-        while set(await lines_of(out, 1)) != set(range(1, 61)) - {30}:
-            await asyncio.sleep(0.05)
+    await until(lambda: set(numbers_in(out)) == set(range(1, 61)) - {30}, 30)
     (flow,) = host.status()
     assert next(node.restarts for node in flow.nodes if node.node == "add") == 3
 
@@ -225,9 +221,8 @@ async def test_what_is_paused_does_not_hold_up_the_end_and_is_named(make_host, t
     await host.deploy(chain(out, count={"to": 300, "pause_s": 0.005}), "line.json")
     await lines_of(out, 5)
     await host.pause("line", "write")
+    await until(lambda: host.status("line")[0].nodes[0].stats.get("sent", 0) > 100)
     async with asyncio.timeout(10):
-        while (await host.last("line", "count"))["payload"] < 100:
-            await asyncio.sleep(0.01)
         undrained = await host.stop()
     assert {one.wire for one in undrained} & {"add.sum>write.value", "count.out>add.value"}
     host = await make_host()
@@ -249,9 +244,7 @@ async def test_the_bus_dies_and_comes_back(host, tmp_path):
     await lines_of(out, 50)
     before = pids(host)
     os.kill(host.server.pid, signal.SIGKILL)
-    async with asyncio.timeout(30):
-        while set(await lines_of(out, 1)) != set(range(1, 801)):
-            await asyncio.sleep(0.05)
+    await until(lambda: set(numbers_in(out)) == set(range(1, 801)), 30)
     assert pids(host) == before
     result = await host.deploy(chain(out, count={"to": 800}, add={"to_add": 1}), "line.json")
     assert result.restarted == ("add",)

@@ -1,15 +1,8 @@
 """Node types while the host runs: installed, edited, broken, mended, each without a restart of the host."""
 
-import asyncio
 import json
 
-from conftest import NODES, chain, install, lines_of, pids
-
-
-async def until(check, timeout=20.0):
-    async with asyncio.timeout(timeout):
-        while not check():
-            await asyncio.sleep(0.02)
+from line_flow import NODES, chain, install, lines_of, pids, until
 
 
 async def test_saving_a_node_file_replaces_its_nodes_without_loss(host, tmp_path, plugin):
@@ -18,7 +11,8 @@ async def test_saving_a_node_file_replaces_its_nodes_without_loss(host, tmp_path
     await host.deploy(chain(out, count={"to": 2000}), "line.json")
     await lines_of(out, 50)
     before = pids(host)
-    plugin.write_text(NODES.replace("message.payload + self.config.to_add", "message.payload + self.config.to_add + 5000"))
+    adding = "message.payload + self.config.to_add"
+    plugin.write_text(NODES.replace(adding, f"{adding} + 5000"))
     await until(lambda: pids(host)["add"] not in (before["add"], None))
     numbers = await lines_of(out, 2000)
     # A replace that times out on a busy machine handles some twice: the first handlings are whole and in order.
