@@ -184,7 +184,7 @@ class Aggregate(Node):
     def _end_panes(self, key: str, until: int) -> Iterator[dict]:
         """End the open pane of a series, and the empty ones after it, up to pane `until`, which is open then."""
         head = self.state.get("s:" + key)
-        if head is None:
+        if head is None or head[1] >= until:  # a timer may fire a moment before the window's end
             return
         label, number, open_pane = head
         while number < until:

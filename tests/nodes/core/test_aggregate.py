@@ -159,3 +159,15 @@ async def test_sums_and_deviations_stay_exact_far_from_zero(offset):
 def test_windows_that_do_not_fit_are_refused(config, text):
     with pytest.raises(ValidationError, match=text):
         Aggregate.Config(**config)
+
+
+async def test_a_timer_that_fires_early_ends_no_window():
+    """A loop's timers may fire a millisecond before the window ends; what it holds must not be forgotten then."""
+    for kind in ({"size": 60}, {"window": "sliding", "size": 60, "slide": 20}):
+        async with drive(Aggregate, functions=["sum"], **kind) as node:
+            await node.advance(60 - node.node.now_s() % 60)
+            await node.put(1, 2)
+            assert [result async for result in node.node._tick()] == []
+            await node.put(3)
+            await node.advance(60)
+            assert (await node.sent())[-1]["sum"] == 6
