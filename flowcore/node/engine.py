@@ -268,6 +268,8 @@ class Engine:
             self.committer.track(receipt, position)
         cause = handling.cause if handling is not None else None
         await self.emitter.send(port, draft, cause, receipt)
+        if handling is None:
+            self.around.leave(None)  # progress: a source that dies after it has begun well
         return receipt
 
     def setting(self, name: str, message: Message | None) -> Any:

@@ -30,6 +30,7 @@ _MOST_A_TURN = 256
 _MOST_A_BATCH = 60  # each has a slot of the supervisor's page
 _TRIES = 3  # deaths of a process after which the message in its handler is given up
 _SUSPECT_TURNS = 4096
+_SETTLE_S = 0.5  # how long a suspect waits until what was handled before it is acked
 _LONGEST_TURN_S = 0.002  # of a sync run: what is behind it must not wait for a slow handler's whole batch
 _GENERATED_AT_ONCE = 64
 _GRACE_S = 1.0  # for a sync handler to leave after its time-out was raised in it
@@ -76,6 +77,7 @@ class Turns:
         self.bypass_to: str | None = None
         self.suspects: dict[tuple[int, int, int], int] = {}  # (page hash, epoch, seq) -> deaths
         self._suspect_turns = _SUSPECT_TURNS
+        self._gave_up: list[Any] = []  # in this turn, for the number of deaths
         self._most = _MOST_A_BATCH if self._on_batch is not None else _MOST_A_TURN
         self.busy = 0
         self.on_gave_up: Any = lambda work: None
@@ -158,6 +160,8 @@ class Turns:
         works = self._take()
         if not works:
             return
+        if self.suspects and _suspect_key(works[0]) in self.suspects:
+            await self._settle(works[0])
         engine.committer.turn_begins()
         done: list[Any] = []
         try:
@@ -177,6 +181,26 @@ class Turns:
             self._account(done)
             engine.emitter.flush()
             engine.committer.turn_ends(done)
+        while self._gave_up:
+            # The supervisor forgets its tries only when it cannot come again: its ack is on its way.
+            work = self._gave_up.pop(0)
+            await self._settle(work)
+            self.on_gave_up(work)
+
+    async def _settle(self, work: Any) -> None:
+        """Wait a moment until what came before this message, and it too when it is done, is acked.
+
+        What is tried next may end the process, and would take the acks that are not said yet with it: the good
+        messages before a poisoned one would be handled again at each of its tries.
+        """
+        wire, until_s = work.wire, time.monotonic() + _SETTLE_S
+        if wire.delivery != "reliable":
+            return
+        last = work.seq if work.is_done else work.seq - 1
+        while wire.taken and wire.taken[0].seq <= last and time.monotonic() < until_s and not self._is_stopping:
+            await asyncio.sleep(0.002)  # noqa: ASYNC110 (for half a second at most, and only after a crash)
+        wire.say_if_unsaid()
+        await asyncio.sleep(0.002)  # the socket has it then
 
     def _take(self) -> list[Any]:
         """As much as the outputs have credit for, so that a turn's outputs need not wait in memory."""
@@ -189,7 +213,7 @@ class Turns:
                 self.suspects.clear()  # the rest did not come back: their producer has a new epoch
         elif self._concurrency > 1:
             most = max(1, min(most, len(queue) // self._concurrency))
-        works = []
+        works: list[Any] = []
         while queue and len(works) < most:
             work = queue.popleft()
             if work.is_latest:
@@ -236,7 +260,7 @@ class Turns:
         ):
             return _Late()
         if self.suspects:
-            deaths = self.suspects.pop((work.wire.page_hash, getattr(work, "epoch", 0), getattr(work, "seq", 0)), 0)
+            deaths = self.suspects.pop(_suspect_key(work), 0)
             if deaths >= _TRIES:
                 return CrashedHandler(deaths)
         if work.wire.check is not None:
@@ -255,7 +279,7 @@ class Turns:
             return
         await engine.fail(refusal, message, getattr(refusal, "tries", 1))
         if isinstance(refusal, CrashedHandler):
-            self.on_gave_up(work)
+            self._gave_up.append(work)
 
     async def _run_ready(self, ready: deque[tuple[Any, Message]], done: list[Any], thread: HandlerThread) -> None:
         until_s = time.perf_counter() + _LONGEST_TURN_S
@@ -626,6 +650,11 @@ def _listed(function: Any, *args: Any) -> Any:
     """Call, and run a generator to its end, in the handler thread."""
     result = function(*args)
     return _Values(result) if isinstance(result, Iterator) else result
+
+
+def _suspect_key(work: Any) -> tuple[int, int, int]:
+    """What the supervisor's page knows a message by."""
+    return work.wire.page_hash, getattr(work, "epoch", 0), getattr(work, "seq", 0)
 
 
 def _is_async(function: Any) -> bool:
