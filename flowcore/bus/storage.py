@@ -7,8 +7,10 @@ the store down with the disk [measured on nats-server 2.15].
     StorageError   JetStream is missing or refused a stream, with what to do
 """
 
+import asyncio
 import json
 import re
+import time
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +29,7 @@ FLOWS, DESIRED, STATE, CONTEXT = "flows", "desired", "state", "context"
 _WIRE = "wire_"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 _NO_STREAM = 10059
+_NOBODY_S = 2.0
 
 
 class StorageError(RuntimeError):
@@ -184,19 +187,36 @@ async def remove_wires(js: JetStreamContext, flow: str, keep: Iterable[str] = ()
     return removed
 
 
-async def _ensure_stream(js: JetStreamContext, wanted: api.StreamConfig) -> None:
+async def _when_answered(js: JetStreamContext, wanted: api.StreamConfig) -> None:
+    until_s = time.monotonic() + _NOBODY_S
+    while True:
+        try:
+            return await _add_or_update(js, wanted)
+        except nats.js.errors.ServiceUnavailableError as e:
+            # Nobody answered (nats-py makes a 503 of it): no JetStream, or the server reads its users again, which
+            # takes its services away for a moment [nats-server 2.15].
+            if e.description is not None or time.monotonic() > until_s:
+                raise
+            await asyncio.sleep(0.05)
+
+
+async def _add_or_update(js: JetStreamContext, wanted: api.StreamConfig) -> None:
     assert wanted.name is not None
     try:
-        try:
-            await js.add_stream(wanted)
-        except nats.js.errors.BadRequestError as e:
-            if "already in use" not in (e.description or ""):
-                raise
-            there = (await js.stream_info(wanted.name)).config
-            # These two cannot change on a stream that holds messages.
-            await js.update_stream(replace(wanted, retention=there.retention, persist_mode=there.persist_mode))
+        await js.add_stream(wanted)
+    except nats.js.errors.BadRequestError as e:
+        if "already in use" not in (e.description or ""):
+            raise
+        there = (await js.stream_info(wanted.name)).config
+        # These two cannot change on a stream that holds messages.
+        await js.update_stream(replace(wanted, retention=there.retention, persist_mode=there.persist_mode))
+
+
+async def _ensure_stream(js: JetStreamContext, wanted: api.StreamConfig) -> None:
+    try:
+        await _when_answered(js, wanted)
     except nats.js.errors.APIError as e:
-        if e.description is None:  # nobody answered: nats-py makes a 503 of it
+        if e.description is None:
             raise StorageError("this nats-server has no JetStream: put `jetstream {}` in its configuration") from None
         hint = " (the disk has less room than the stream may take)" if "insufficient" in e.description else ""
         raise StorageError(f"the bus refused stream {wanted.name}: {e.description}{hint}") from None
