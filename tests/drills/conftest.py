@@ -1,0 +1,6 @@
+"""Makes `tests.drills` importable however pytest was started."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))

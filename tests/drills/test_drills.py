@@ -1,0 +1,17 @@
+"""The short form of every drill, so that none rots; `make drills` runs the long forms."""
+
+import pytest
+
+from tests.drills.catalogue import DRILLS
+from tests.drills.drill import Skipped
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name.replace(" ", "-"))
+async def test_drill(drill, tmp_path):
+    """What it promises is kept."""
+    try:
+        found = await drill.run(tmp_path, is_long=False)
+    except Skipped as e:
+        pytest.skip(str(e))
+    assert not found.faults, f"{'; '.join(found.faults)} ({found})"
