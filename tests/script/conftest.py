@@ -1,3 +1,5 @@
+"""A script zygote of its own for each test."""
+
 import shutil
 import sys
 import tempfile

@@ -1,3 +1,5 @@
+"""`core/deadband`: what passes and what does not."""
+
 import math
 
 from flowcore_nodes.core.deadband import Deadband

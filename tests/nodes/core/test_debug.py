@@ -1,3 +1,5 @@
+"""`core/debug`: what it shows, where, and how often."""
+
 from flowcore_nodes.core.debug import Debug
 
 from flowcore.node.testing import drive

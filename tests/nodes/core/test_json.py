@@ -1,3 +1,5 @@
+"""`core/json`: text to values and back, and what is no JSON."""
+
 import math
 
 import pytest
