@@ -8,6 +8,7 @@ A process that is ready says nothing on any wire, so that the one it replaces ca
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import logging
 import os
@@ -78,6 +79,8 @@ class Runner:
             self.link.send("fail", error=text, traceback=traceback.format_exc()[-8192:])
             await self.link.flush()
             return 1
+        gc.freeze()  # what is loaded stays: not looked through again, and its pages stay shared with the fork server
+        gc.set_threshold(20_000, 20, 20)
         self._set_state(READY)
         self.link.send("ready")
         loop.call_later(_BEAT_S, self._beat)

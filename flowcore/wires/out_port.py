@@ -76,7 +76,6 @@ class OutPort:
         self.name = name
         self.epoch = origin.epoch
         self.seq = 0
-        self.sent = 0
         self.wires: list[OutWire] = []
         self.is_public = True  # hidden ports (error, status, complete) are, too: outsiders may listen
         self.last: bytes | None = None  # newest packed envelope, for `last`
@@ -86,6 +85,11 @@ class OutPort:
         self._prefix = f"{origin.node}.{name}:{origin.epoch}:"
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
+
+    @property
+    def sent(self) -> int:
+        """Messages sent so far."""
+        return self.seq
 
     def has_credit(self) -> bool:
         """False while a reliable wire's window is full: then `send` has to wait."""
@@ -138,7 +142,6 @@ class OutPort:
         if len(packed) > MAX_ENVELOPE:
             raise MessageTooLarge(self.name, len(packed))
         self.seq = seq
-        self.sent += 1
         self.last = packed
         if self.wires:
             kept = Kept(seq, packed, cause, now_s, topic)
