@@ -298,8 +298,9 @@ class Runner:
             self.wiring.on_up()
 
     def _on_refused(self, text: str) -> None:
-        self.link.send("refused", subject=text)
-        self.status(f"refused by the bus: {text}", "error")
+        if self._may_say():
+            self.link.send("refused", subject=text)
+            self.status(f"refused by the bus: {text}", "error")
 
     def _on_malformed(self, subject: str, why: str) -> None:
         self._summary({"error": "Malformed", "text": f"{subject}: {why}"})
@@ -351,13 +352,19 @@ class Runner:
         self.connection.publish(subjects.event(self.flow, self.node_id, kind), data)
 
     def _summary(self, body: dict) -> None:
-        """Tell the host of an error, at most ten times a second."""
+        """Tell the host of an error."""
+        if self._may_say():
+            self.link.send("error", error=body.get("error"), text=body.get("text"), traceback=body.get("traceback", ""))
+
+    def _may_say(self) -> bool:
+        """True ten times a second at most: a node that fails at each message must not fill the host's log."""
         now_s = time.monotonic()
         self._error_budget = min(_ERRORS_PER_S, self._error_budget + (now_s - self._error_at_s) * _ERRORS_PER_S)
         self._error_at_s = now_s
-        if self._error_budget >= 1:
-            self._error_budget -= 1
-            self.link.send("error", error=body.get("error"), text=body.get("text"), traceback=body.get("traceback", ""))
+        if self._error_budget < 1:
+            return False
+        self._error_budget -= 1
+        return True
 
     async def give_up(self, body: dict) -> None:
         await self._given_up.keep(body)
