@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import nats
 import psutil
 
 from flowcore.client import Client, NoAnswer, NotRunning, connect
@@ -173,6 +174,12 @@ class Runtime:
 
         await until(is_running, f"{', '.join(nodes) or 'all'} of {flow} to run", every_s=0.03)
         return {name: node["pid"] for name, node in found.items()}
+
+    async def bus(self) -> nats.NATS:
+        """A plain connection to its bus, with all rights; the caller closes it."""
+        target = self.client.target
+        inbox = f"_INBOX_{target.user}"
+        return await nats.connect(target.url, user=target.user, password=target.password, inbox_prefix=inbox)
 
     def log(self) -> list[str]:
         """The lines of its log, in short; what was rotated away is left out."""

@@ -103,7 +103,10 @@ class Count(Node):
 
 
 class Meter(Node):
-    """Counts what comes, and says twice a second how much, how old (ms), and the longest time without any (s)."""
+    """Counts what comes; says twice a second how much, how old (ms), how many were missing, the longest gap (s).
+
+    A text begins the gap anew.
+    """
 
     type = "drill/meter"
     in_ = In()
@@ -112,10 +115,17 @@ class Meter(Node):
     def on_start(self) -> None:
         self._count, self._first_s, self._last_s, self._gap_s = 0, 0.0, 0.0, 0.0
         self._ages_ms: list[float] = []
+        self._last, self._missing = 0, 0
         self.every(0.5, self._say)
 
     def on_message(self, message: Message) -> None:
         now_s = time.monotonic()
+        if isinstance(message.payload, str):
+            self._gap_s, self._last_s = 0.0, now_s
+            return
+        number = message.payload["n"] if isinstance(message.payload, dict) else message.payload
+        self._missing += number != self._last + 1 and self._count > 0
+        self._last = number
         if self._count == 0:
             self._first_s = now_s
         else:
@@ -131,6 +141,7 @@ class Meter(Node):
             "count": self._count,
             "seconds": self._last_s - self._first_s,
             "gap_s": self._gap_s,
+            "missing": self._missing,
             "p50_ms": ages[len(ages) // 2] if ages else None,
         }
 
