@@ -152,8 +152,8 @@ class Host:
         self._log = HostLog(self.folder / "logs", self.options.terminal)
         self._started.append(self._log.close)
         incarnations = Incarnations(self.folder)
-        await asyncio.gather(self._start_bus(), self._types.start())
         self._started.append(self._types.stop)
+        await asyncio.gather(self._start_bus(), self._types.start())
         self._ground = Ground(
             connection=self.connection,
             rights=self._rights,
@@ -313,8 +313,10 @@ class Host:
             done.close()
             done = self.reconciler.settled(flow, self.reconciler.mark(flow))
         result = await self._in_time(done, timeout_s, f"revision {stored.revision} of flow {flow!r} is stored")
-        warnings = tuple(str(one) for one in checked.problems)
-        return replace(result, notes=(*warnings, *result.notes), took_s=time.perf_counter() - begun)
+        notes = [str(one) for one in checked.problems]
+        if not self._desired(flow).running:
+            notes.append(f"flow {flow!r} is stopped: it runs when it is started")
+        return replace(result, notes=(*notes, *result.notes), took_s=time.perf_counter() - begun)
 
     async def remove(self, flow: str) -> DeployResult:
         """Stop a flow and take it out of the bucket; its revisions stay in the history."""
