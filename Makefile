@@ -36,12 +36,14 @@ test: install
 	$(BIN)/python -m pytest
 
 check: install
-	$(BIN)/ruff check flowcore nodes tests
+	$(BIN)/ruff check flowcore nodes tests docs
+	$(BIN)/ruff format --check flowcore nodes tests docs
 	$(BIN)/mypy
 
 docs: install
 	$(BIN)/python -m flowcore.runtime.control.reference docs/control.md
-	$(BIN)/python -c 'from flowcore.flow.schema import write; write()'
+	$(BIN)/python -m flowcore.flow
+	$(BIN)/python -m flowcore.runtime.type_pages docs/nodes
 
 drills: install
 	$(BIN)/python -m tests.drills
