@@ -1,7 +1,7 @@
 """A runner for tests of the supervisor alone: no bus, no node classes; it does what its config says.
 
-config: {"fail": text} ends in on_start, {"die_at_go": true} dies when told to go, {"die_on": [n, ..]} dies with message n
-(injected) in the handler unless that message is a suspect of three tries, {"deaf": true} stops beating.
+config: {"fail": text} ends in on_start, {"die_at_go": true} dies when told to go, {"die_on": [n, ..]} dies with message
+n (injected) in the handler unless that message is a suspect of three tries, {"deaf": true} stops beating.
 """
 
 import asyncio
