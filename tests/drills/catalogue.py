@@ -1,7 +1,19 @@
 """All drills, in the order of the table: importing a module enters its drills."""
 
-# ruff: noqa: F401
-from tests.drills import away, counting, durable, hostile, kills, outside, poison, reloads, scripts, slow
+# ruff: noqa: F401, I001
+from tests.drills import kills
+from tests.drills import hostile
+from tests.drills import reloads
+from tests.drills import slow
+from tests.drills import durable
+from tests.drills import away
+from tests.drills import poison
+from tests.drills import counting
+from tests.drills import outside
+from tests.drills import scripts
+from tests.drills import broken
+from tests.drills import idle
+from tests.drills import throughput
 from tests.drills.drill import DRILLS
 
 __all__ = ["DRILLS"]

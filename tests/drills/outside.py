@@ -112,7 +112,8 @@ const refused = [];
 const nc = await connect({ servers: access.url, user: access.user, pass: access.password,
   inboxPrefix: "_INBOX." + access.user });
 (async () => {
-  for await (const s of nc.status()) if (s.type === "error") refused.push(String(s.permissionContext?.operation ?? s.data));
+  for await (const s of nc.status())
+    if (s.type === "error") refused.push(String(s.permissionContext?.operation ?? s.data));
 })();
 const out = nc.subscribe("flow.outside.entry.out.out", { max: 1, timeout: 20000 });
 await nc.flush();
