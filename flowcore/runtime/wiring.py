@@ -275,7 +275,7 @@ class Wiring:
             elif new is None or _in_kind(old) != _in_kind(new):
                 await self._close_in(name)
             elif isinstance(self.ins[name], InWire):
-                self.ins[name].resize(new.window)
+                self.ins[name].resize(_taken_at_most(new))
                 self._specs[f"in {name}"] = new
         self._names = set(wanted)
         for name, spec in wanted.items():
@@ -308,7 +308,7 @@ class Wiring:
             wire = self._closed.pop(wire_id, None)
             if wire is None or wire.kind != _in_kind(spec):
                 wire = self._in_wire(spec, ends)
-            wire.resize(spec.window)
+            wire.resize(_taken_at_most(spec))
             if wire in self._leaving:
                 self._leaving.remove(wire)
             self._offer_of[ends.offer] = wire
@@ -326,7 +326,7 @@ class Wiring:
             wire.resume(self.applied.get(ends.id, (0, 0)))
 
     def _in_wire(self, spec: WireSpec, ends: WireEnds) -> InWire:
-        options: dict[str, Any] = {"window": spec.window}
+        options: dict[str, Any] = {}
         kind: Any = InWire
         if spec.delivery == "latest":
             kind, options["keep"] = LatestInWire, spec.keep
@@ -536,6 +536,10 @@ def _in_kind(spec: WireSpec) -> tuple:
     """What cannot change while a wire goes on, at its consumer."""
     is_shared = spec.replicas > 1 or spec.producer_replicas > 1
     return spec.delivery, spec.feedback, spec.keep, spec.delivery == "durable" and is_shared
+
+
+def _taken_at_most(spec: WireSpec) -> int:
+    return spec.bound if spec.feedback else spec.window
 
 
 def _named(spec: WireSpec) -> list[tuple[str, WireSpec]]:

@@ -37,21 +37,21 @@ class Item(Cause):
         self.is_done = False
 
     def finished(self) -> None:
-        self.is_done = True
-        self.wire.on_done(self)
+        if not self.is_done:
+            self.is_done = True
+            self.wire.on_done(self)
 
 
 class LatestItem(Item):
-    """A message of a latest wire: it may be skipped until its turn comes."""
+    """A place in the queue for a message of a latest wire: until its turn comes, a newer message may take it over."""
 
-    __slots__ = ("is_skipped", "is_started")
+    __slots__ = ("is_started",)
 
     is_latest = True
 
     def __init__(self, wire: Any, epoch: int, seq: int, envelope: dict) -> None:
         super().__init__(wire, epoch, seq, envelope)
         self.is_started = False  # its turn has come
-        self.is_skipped = False  # overtaken before that
 
 
 class InWire:
@@ -97,7 +97,9 @@ class InWire:
         self._deliver = deliver
         self._applied = (0, 0)
         self._unsaid = 0
+        self._old = 0  # taken of epochs that have ended, not yet done
         self._is_wanting = False
+        self._is_held_back = False  # wants, and has no room
         self._want_at_s = 0.0
         self._quarter = max(1, window // 4)
 
@@ -156,6 +158,7 @@ class InWire:
     def _adopt(self, offer: Offer) -> None:
         # What was taken of the old epoch is still handled; its acks go nowhere (on_done looks at the epoch).
         self.epoch = offer.epoch
+        self._old += sum(not item.is_done for item in self.taken)
         self.taken.clear()
         self.next = offer.first
         if self._applied[0] == offer.epoch:
@@ -165,14 +168,14 @@ class InWire:
 
     def _take(self, envelopes: Sequence[dict], now_s: float) -> None:
         """Take what is new of a run that is connected to what was taken before."""
-        following, epoch, room = self.next, self.epoch, self.window + self._quarter - len(self.taken)
+        following, epoch, room = self.next, self.epoch, self._room()
         items: list[Item] = []
         for envelope in envelopes:
             seq = envelope["seq"]
             if seq < following:
                 self.counts["duplicates"] += 1
                 continue
-            if len(items) >= room:  # more than the window was sent: not by a producer that keeps the protocol
+            if len(items) >= room:  # what was taken of an ended epoch still fills the window
                 self.want(now_s)
                 break
             items.append(Item(self, epoch, seq, envelope))
@@ -184,11 +187,20 @@ class InWire:
             self._is_wanting = False
             self._deliver(items)
 
+    def _room(self) -> int:
+        return self.window + self._quarter - len(self.taken) - self._old
+
+    def _has_room_again(self) -> bool:
+        return self._is_held_back and self._room() >= self._quarter
+
     # -- acks out -----------------------------------------------------------------------------------------------
 
     def on_done(self, item: Item) -> None:
         """A taken message is done: acked by everyone that it concerns."""
         if item.epoch != self.epoch:
+            self._old -= 1
+            if self._has_room_again():
+                self.on_unsaid()
             return
         self._unsaid += 1
         self._advance()
@@ -205,9 +217,11 @@ class InWire:
             self.floor = self.next - 1
 
     def want(self, now_s: float) -> None:
-        """Ask for everything from `next` on, at most every 50 ms."""
+        """Ask for everything from `next` on, at most every 50 ms, and not while there is no room for it."""
         self._is_wanting = True
-        if now_s >= self._want_at_s:
+        if self._room() <= 0:
+            self._is_held_back = True
+        elif now_s >= self._want_at_s:
             self._want_at_s = now_s + (WANT_AGAIN_S if self.epoch else HELLO_AGAIN_S)
             self.say(want=True)
 
@@ -215,6 +229,8 @@ class InWire:
         """Send the whole state of this end."""
         self._n += 1
         self._unsaid = 0
+        if want or self._has_room_again():
+            want, self._is_held_back = True, False
         ack = Ack(self.inc, self._n, self.epoch, self.next, self.floor, self._above(), (), want)
         self._publish(self.ends.ack, ack.pack())
 
@@ -244,7 +260,7 @@ class InWire:
 
     def say_if_unsaid(self) -> None:
         """The ack timer has run out."""
-        if self._unsaid:
+        if self._unsaid or self._has_room_again():
             self.say()
 
     def age_s(self, now_ns: int) -> float:
@@ -257,17 +273,22 @@ class InWire:
 
 
 class LatestInWire(InWire):
-    """Newest wins: at most `keep` messages wait; older ones are skipped, counted and acked at once."""
+    """Newest wins: at most `keep` messages wait; older ones are skipped, counted and acked.
+
+    A newer message takes over the place that an older one has in the node's queue, so that the queue holds no more than
+    `keep` of them however long the handler takes.
+    """
 
     delivery = "latest"
 
     def __init__(self, *args, keep: int = 1, **options) -> None:
         super().__init__(*args, **options)
         self._keep = keep
+        self._stale: list[LatestItem] = []  # places that messages of an ended epoch still have
 
     def on_live(self, envelopes: Sequence[dict], now_s: float) -> None:
         if envelopes and envelopes[0]["epoch"] >= self.epoch:
-            self._take_newest(envelopes, now_s)
+            self._take_newest(envelopes)
 
     def on_offer(self, offer: Offer, now_s: float) -> None:
         if offer.epoch < self.epoch:
@@ -278,7 +299,7 @@ class LatestInWire(InWire):
             self.counts["drops"] += offer.first - self.next
             self.next = offer.first
             self._advance()
-        self._take_newest(offer.msgs, now_s)
+        self._take_newest(offer.msgs)
         if offer.last >= self.next:
             self.want(now_s)
             return
@@ -286,7 +307,15 @@ class LatestInWire(InWire):
         if not offer.msgs or offer.now:
             self.say()
 
-    def _take_newest(self, envelopes: Sequence[dict], now_s: float) -> None:
+    def _adopt(self, offer: Offer) -> None:
+        self._stale = self._waiting()
+        super()._adopt(offer)
+
+    def _waiting(self) -> list[LatestItem]:
+        places = [*self._stale, *(item for item in self.taken if isinstance(item, LatestItem))]
+        return [place for place in places if not (place.is_started or place.is_done)]
+
+    def _take_newest(self, envelopes: Sequence[dict]) -> None:
         if not envelopes:
             return
         epoch = envelopes[0]["epoch"]
@@ -297,16 +326,27 @@ class LatestInWire(InWire):
             return
         newest = fresh[-self._keep :]
         self.counts["drops"] += newest[0]["seq"] - self.next
-        waiting = [
-            item for item in self.taken if isinstance(item, LatestItem) and not (item.is_started or item.is_done)
-        ]
-        for item in waiting[: max(0, len(waiting) + len(newest) - self._keep)]:
-            item.is_started = item.is_skipped = True
-            item.one_done()
-            self.counts["drops"] += 1
+        places = self._waiting()
+        waiting = [(place.epoch, place.seq, place.envelope) for place in places]
+        waiting += [(epoch, envelope["seq"], envelope) for envelope in newest]
+        skipped = max(0, len(waiting) - self._keep)
+        self.counts["drops"] += skipped
+        items: list[Item] = []
+        for at, (of_epoch, seq, envelope) in enumerate(waiting[skipped:]):
+            if at == len(places) + len(items):
+                items.append(LatestItem(self, of_epoch, seq, envelope))
+                continue
+            self._old -= places[at].epoch != of_epoch
+            places[at].epoch, places[at].seq, places[at].envelope = of_epoch, seq, envelope
+        in_work = [item for item in self.taken if item not in places]
+        self.taken = deque([*in_work, *(place for place in (*places, *items) if place.epoch == epoch)])
+        self._stale = [place for place in places if place.epoch != epoch]
+        self.next = newest[-1]["seq"] + 1
+        self.counts["taken"] += len(newest)
         self._advance()
-        items: list[Item] = [LatestItem(self, epoch, envelope["seq"], envelope) for envelope in newest]
-        self.next = items[-1].seq + 1
-        self.taken.extend(items)
-        self.counts["taken"] += len(items)
         self._deliver(items)
+
+    def _advance(self) -> None:
+        super()._advance()
+        if self.taken:
+            self.floor = max(self.floor, self.taken[0].seq - 1)

@@ -16,7 +16,9 @@ def kill(world: World, rng: random.Random) -> None:
 def kill_pair(world: World, rng: random.Random) -> None:
     """Two processes die a moment apart."""
     names = sorted(world.current)
-    world.kill_pair(rng.choice(names), rng.choice(names), rng.choice((0.0, 0.01, 0.03)))
+    pairs = [(one.producer, one.consumer) for one in world.wires.values()]
+    pair = rng.choice(pairs) if rng.random() < 0.7 else (rng.choice(names), rng.choice(names))
+    world.kill_pair(*(pair if rng.random() < 0.5 else reversed(pair)), rng.choice((0.0, 0.01, 0.03)))
 
 
 def bus_down(world: World, rng: random.Random) -> None:
@@ -61,12 +63,17 @@ def widen(world: World, rng: random.Random) -> None:
 def scale(world: World, rng: random.Random) -> None:
     """Other numbers of replicas."""
     for node, replicas in list(world.replicas.items()):
+        if rng.random() < 0.5:
+            world.kill(f"{node}#{replicas - 1}")
         world.scale(node, rng.choice([n for n in (2, 3, 4) if n != replicas]))
 
 
 def weather(world: World, rng: random.Random) -> None:
-    """From now on some frames are lost, come twice, or are overtaken."""
-    setattr(world.server, rng.choice(("drop", "repeat", "reorder")), rng.choice((0.0, 0.02, 0.05)))
+    """From now on some frames are lost, come twice, are overtaken, or all are slow."""
+    if rng.random() < 0.4:
+        world.server.latency_s = rng.choice(((0.0002, 0.004), (0.005, 0.06)))
+    else:
+        setattr(world.server, rng.choice(("drop", "repeat", "reorder")), rng.choice((0.0, 0.02, 0.1)))
 
 
 def outsider(world: World, rng: random.Random) -> None:
@@ -78,7 +85,7 @@ ACTS: dict[str, Callable[[World, random.Random], None]] = {
     one.__name__: one
     for one in (kill, kill_pair, bus_down, cut, replace, rewire, rewire_twice, widen, scale, weather, outsider)
 }
-_OFTEN = ("kill", "kill_pair", "kill_pair", "replace")
+_OFTEN = ("kill", "kill_pair", "kill_pair", "replace", "weather", "weather")
 
 
 def play(graph: Graph, seed: int, faults: int = 8) -> World:

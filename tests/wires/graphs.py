@@ -1,6 +1,6 @@
 """The flows that are simulated: chain, state, fan-out, diamond, cycle, replicas, latest."""
 
-from sim_nodes import Batch, Join, Numbers, Pass, PassAsync, PassBatch, Ring, Sink, Total
+from sim_nodes import Batch, Carry, Join, Numbers, Pass, PassAsync, PassBatch, Ring, Sink, Total
 from sim_world import Graph, wire
 
 
@@ -55,7 +55,7 @@ def diamond() -> Graph:
 def cycle() -> Graph:
     """A node that feeds itself through another."""
     return Graph(
-        {"src": Numbers, "ring": Ring, "far": Sinkless, "sink": Sink},
+        {"src": Numbers, "ring": Ring, "far": Carry, "sink": Sink},
         [
             wire("src.out>ring.in"),
             wire("ring.around>far.in"),
@@ -65,15 +65,6 @@ def cycle() -> Graph:
         ordered=("ring", "sink"),
         sinks=("sink",),
     )
-
-
-class Sinkless(Pass):
-    """Carries a lap of the cycle; what it handles is not looked at."""
-
-    type = "sim/far"
-
-    def on_message(self, message):
-        return message.derive(message.payload)
 
 
 def replicas(share: str = "any") -> Graph:

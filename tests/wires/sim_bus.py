@@ -28,7 +28,6 @@ class Server:
         self.is_up = True
         self.drop = self.repeat = self.reorder = 0.0
         self.entries: dict[str, tuple[bytes, int]] = {}
-        self.given_up: list[bytes] = []
         self.connections: list[Connection] = []
         self.latency_s = _LATENCY_S
         self.n_lost = 0
@@ -83,7 +82,7 @@ class Server:
             self.world.on_stored(key, data)
             return SimpleNamespace(data=json.dumps({"seq": self._revision}).encode(), headers=None)
         if subject.startswith("flowcore.given_up."):
-            self.given_up.append(data)
+            self.world.on_given_up(data)
             return SimpleNamespace(data=b'{"seq": 1}', headers=None)
         return None
 
@@ -165,7 +164,7 @@ class Connection:
 
         def answered(answer: Any, generation: int) -> None:
             if answer is not None and generation == self.generation and self.is_up and not future.done():
-                future.set_result(answer if headers is not None or not subject.startswith("flowcore") else answer.data)
+                future.set_result(answer.data if subject.startswith("flowcore") else answer)
 
         self._transmit(asked)
         async with asyncio.timeout(timeout):

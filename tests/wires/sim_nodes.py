@@ -29,6 +29,7 @@ class Numbers(Node):
             for _ in range(world.rng.randint(1, self.config.burst)):
                 if number < world.total:
                     number += 1
+                    world.sent = max(world.sent, number)
                     await self.send(number, position=number, topic=str(number % 5))
             await asyncio.sleep(world.rng.uniform(0.001, 0.01))
 
@@ -130,7 +131,7 @@ class Join(Node):
 
 
 class Ring(Node):
-    """The node in a cycle: what is new goes out and around; it goes around `laps` times."""
+    """The node in a cycle: what is new goes out, and around in three copies, `laps` times."""
 
     type = "sim/ring"
     in_ = In(int)
@@ -144,9 +145,24 @@ class Ring(Node):
     def on_message(self, message: Any) -> Any:
         if message.port == "in":
             handled(self, message.payload)
-            return Outputs(out=message.payload, around=[message.payload, 1])
+            yield Outputs(out=message.payload)
+            for _ in range(3):
+                yield Outputs(around=[message.payload, 1])
+            return
         number, lap = message.payload
-        return Outputs(around=[number, lap + 1]) if lap < self.config.laps else None
+        if lap < self.config.laps:
+            yield Outputs(around=[number, lap + 1])
+
+
+class Carry(Node):
+    """Carries a lap of the cycle."""
+
+    type = "sim/carry"
+    in_ = In(list)
+    out = Out(list)
+
+    def on_message(self, message: Any) -> Any:
+        return message.derive(message.payload)
 
 
 class Sink(Node):

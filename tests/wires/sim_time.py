@@ -92,7 +92,7 @@ class InlineThread:
         """Run it soon."""
         future = self._loop.create_future()
         rng = running.get().world.rng
-        begin_s = max(self._free_at_s, self._loop.time()) + rng.uniform(*HANDLER_S) / 2
+        begin_s = max(self._free_at_s, self._loop.time()) + rng.choice((0.0, rng.uniform(*HANDLER_S) / 2))
         self._free_at_s = end_s = begin_s + rng.uniform(*HANDLER_S) / 2
 
         def run() -> None:
@@ -110,7 +110,10 @@ class InlineThread:
             else:
                 future.set_exception(error)
 
-        self._loop.call_at(begin_s, run)
+        if begin_s == self._loop.time():
+            run()  # the thread is faster than the loop's next step
+        else:
+            self._loop.call_at(begin_s, run)
         return future
 
     def close(self) -> None:
