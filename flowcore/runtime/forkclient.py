@@ -98,6 +98,7 @@ class ForkServer:
         self._children: dict[int, Child] = {}
         self._early: dict[int, int] = {}  # ended before its `fork` call had resumed
         self._stopping = False
+        self._is_retired = False
 
     @property
     def pid(self) -> int | None:
@@ -226,6 +227,7 @@ class ForkServer:
                     child.set_ended(message["status"])
                 elif self._asked:
                     self._early[message["pid"]] = message["status"]
+                self._end_if_over()
 
     def _lost(self) -> None:
         """The server has ended (or must): its children end with it."""
@@ -245,6 +247,20 @@ class ForkServer:
         children, self._children = list(self._children.values()), {}
         for child in children:
             child.watch()
+
+    def retire(self) -> None:
+        """End when the last child has ended; there are no more forks."""
+        self._is_retired = True
+        self._end_if_over()
+
+    @property
+    def is_over(self) -> bool:
+        """Retired, and ended."""
+        return self._is_retired and self._control is None
+
+    def _end_if_over(self) -> None:
+        if self._is_retired and not self._children and not self._asked and self._control is not None:
+            self._lost()
 
     async def stop(self) -> None:
         """End the server; children that still live die with it."""

@@ -62,7 +62,7 @@ class Ground:
     start_timeout_s: float
     drain_s: float
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2 * (os.cpu_count() or 2)))
-    fork_servers: dict[tuple[str, ...], ForkServer] = field(default_factory=dict)
+    fork_servers: dict[tuple[str, tuple[str, ...]], ForkServer] = field(default_factory=dict)
 
     # Types
 
@@ -88,15 +88,21 @@ class Ground:
         return self.incarnations.next()
 
     def fork_server(self, needs: tuple[str, ...]) -> ForkServer:
-        """The fork server that has these libraries; it is started with its first fork."""
-        if needs not in self.fork_servers:
-            self.fork_servers[needs] = ForkServer(
+        """The fork server that has these libraries, as they are installed now; it is started with its first fork."""
+        installed = self.type_list().installed
+        key = (installed, needs)
+        if key not in self.fork_servers:
+            for older in [one for one in self.fork_servers if one[0] != installed]:
+                self.fork_servers[older].retire()  # it ends with its last child
+                if self.fork_servers[older].is_over:
+                    del self.fork_servers[older]
+            self.fork_servers[key] = ForkServer(
                 needs,
                 runner=self.runner,
                 environ=for_nodes(os.environ),
                 on_line=lambda line: event("fork server", logging.WARNING, needs=" ".join(needs), detail=line),
             )
-        return self.fork_servers[needs]
+        return self.fork_servers[key]
 
     def spec(self, plan: ProcessPlan, inc: int) -> dict[str, Any]:
         """What the runner gets; never log it: secrets and the password of the bus are filled in.

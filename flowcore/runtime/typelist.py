@@ -50,6 +50,8 @@ class TypeList:
         mqtt: type -> config fields with MQTT topics ("subscribe", "publish"): the classes with `mqtt_subscribe` or
             `mqtt_publish`, which get a user of their own on the embedded broker.
         watch: folders where a change means: read again.
+        installed: stands for what is installed; another one means that a fork server which is up has old libraries,
+            and does not find new packages.
     """
 
     types: dict[str, NodeTypeInfo] = field(default_factory=dict)
@@ -58,6 +60,7 @@ class TypeList:
     mqtt: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     problems: list[PluginProblem] = field(default_factory=list)
     watch: list[str] = field(default_factory=list)
+    installed: str = ""
 
 
 def describe(node: type[Node], distribution: str = "", version: str = "") -> NodeTypeInfo:
@@ -124,7 +127,19 @@ def read() -> TypeList:
         except Exception as e:
             found.problems.append(PluginProblem(plugin, f"type {name}: {_one_line(e)}", traceback.format_exc()))
     found.watch = sorted(watch)
+    found.installed = _installed(path for path in sys.path if path.endswith("site-packages"))
     return found
+
+
+def _installed(folders: Iterable[str]) -> str:
+    """A hash over what pip writes beside the packages: metadata folders and path files, with their times."""
+    entries = sorted(
+        (entry.name, entry.stat().st_mtime_ns)
+        for folder in folders
+        for entry in Path(folder).glob("*")
+        if entry.suffix in (".dist-info", ".egg-info", ".egg-link", ".pth")
+    )
+    return hashlib.sha256(repr(entries).encode()).hexdigest()[:16]
 
 
 def _ask(entry: importlib.metadata.EntryPoint) -> list[type[Node]]:
@@ -240,6 +255,7 @@ def unpack(text: str | bytes) -> TypeList:
         values["mqtt"],
         [PluginProblem(**problem) for problem in values["problems"]],
         values["watch"],
+        values["installed"],
     )
 
 
