@@ -89,7 +89,7 @@ def _rubbish() -> list[bytes]:
         b"[1, 2, 3]",
         b'{"no": "payload"}',
         b'{"payload": 1, "topic": 5}',
-        b"[" * 100_000,
+        b"[" * 2_000,  # deeper than Python recurses
         b"\x91" * 100,  # a hundred levels
         msgpack.packb({"payload": msgpack.ExtType(1, b"a forged tensor")}),
         msgpack.packb({"payload": [None] * 30_000}),
@@ -124,7 +124,8 @@ async def malformed(folder: Path, payloads: int) -> Findings:
                 await bus.publish(f"flow.junk.target.in.{port}", rubbish[sent % len(rubbish)])
                 sent += 1
             await bus.flush(60)
-            if sent % 20_000 == 0 or sent == payloads:
+            # `in` is at most once: what is sent faster than the node reads, the server may drop.
+            if sent % 5_000 == 0 or sent == payloads:
                 await until(counted, f"{sent} counted", every_s=0.3)
         async with runtime.client.subscribe("flow.junk.next.out.out") as outputs:
             await bus.publish("flow.junk.target.in.in", b'{"payload": 5}')
