@@ -55,6 +55,7 @@ from flowcore.runtime.results import (
     Undrained,
     UnknownFlow,
     UnknownNode,
+    UnknownRevision,
 )
 from flowcore.runtime.supervise import Supervised
 from flowcore.runtime.typewatch import TypeWatch
@@ -329,10 +330,13 @@ class Host:
         """{"flow", "revision", "created_ns", "document", "source"} of one revision (None: the newest).
 
         Raises:
-            UnknownFlow: also when that revision is no longer kept.
+            UnknownFlow, UnknownRevision
         """
         stored = await self._bus(self._store.revision(flow, revision))
         if stored is None:
+            if revision is not None and flow in self.flows():
+                kept = [each.revision for each in await self._bus(self._store.revisions(flow))]
+                raise UnknownRevision(flow, revision, kept)
             raise UnknownFlow(flow, self.flows())
         return _shown(stored)
 

@@ -7,6 +7,7 @@ Plain data without behaviour, so that control services, commands and the gateway
     ├── DeployRefused   the document has errors; what ran goes on
     ├── StaleRevision   the deploy was based on a revision that is no longer the newest
     ├── UnknownFlow     no such flow here
+    ├── UnknownRevision the flow has no such revision, or it is no longer kept
     └── UnknownNode     the flow has no such node, or it has no process now
 """
 
@@ -58,6 +59,14 @@ class UnknownFlow(HostError):
     def __init__(self, flow: str, known: list[str]) -> None:
         super().__init__(f"no flow {flow!r} here" + (f" (there is: {', '.join(sorted(known))})" if known else ""))
         self.flow = flow
+
+
+class UnknownRevision(HostError):
+    """The flow has no such revision, or it is no longer kept."""
+
+    def __init__(self, flow: str, revision: int, kept: list[int]) -> None:
+        super().__init__(f"flow {flow!r} has no revision {revision} (it has: {', '.join(map(str, kept))})")
+        self.flow, self.revision = flow, revision
 
 
 class UnknownNode(HostError):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flowcore.runtime.results import DeployRefused, HostError, StaleRevision, UnknownFlow, UnknownNode
+from flowcore.runtime.results import DeployRefused, HostError, StaleRevision, UnknownFlow, UnknownNode, UnknownRevision
 
 
 class ControlError(Exception):
@@ -72,6 +72,8 @@ def explain(error: Exception) -> ControlError:
         )
     if isinstance(error, UnknownFlow):
         return ControlError("unknown_flow", str(error), where=error.flow, do="List them: flowcore status")
+    if isinstance(error, UnknownRevision):
+        return ControlError("unknown", str(error), where=error.flow, do=f"List them: flowcore history {error.flow}")
     if isinstance(error, UnknownNode):
         where = f"{error.flow}.{error.node}"
         return ControlError("unknown_node", str(error), where=where, do=f"List them: flowcore status {error.flow}")
