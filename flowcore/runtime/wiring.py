@@ -305,9 +305,10 @@ class Wiring:
                 is_shared=spec.replicas > 1 or spec.producer_replicas > 1,
             )
         else:
-            wire = self._closed.pop(wire_id, None)
+            before = wire = self._closed.pop(wire_id, None)
             if wire is None or wire.kind != _in_kind(spec):
                 wire = self._in_wire(spec, ends)
+                wire.count_on_from(before)
             wire.resize(_taken_at_most(spec))
             if wire in self._leaving:
                 self._leaving.remove(wire)

@@ -112,6 +112,10 @@ class InWire:
         """Another window, from now on."""
         self.window, self._quarter = window, max(1, window // 4)
 
+    def count_on_from(self, before: "InWire | None") -> None:
+        """This process had another end of this wire: the producer believes acks in rising order only."""
+        self._n = before._n if before is not None else 0
+
     def resume(self, applied: tuple[int, int]) -> None:
         """Begin: what lies below `applied` (epoch, next) is contained in the state this process starts from."""
         self._applied = applied

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sim_world import World
 
 _LATENCY_S = (0.0002, 0.004)
+_APART_S = 1e-9  # timers of one instant have no order
 
 
 class Server:
@@ -159,7 +160,7 @@ class Connection:
         def asked() -> None:
             answer = self.server.ask(subject, data, headers)
             generation = self.generation
-            when_s = self._down_s = max(self._down_s, loop.time() + self.server.delay_s() + 0.001)
+            when_s = self._down_s = max(self._down_s + _APART_S, loop.time() + self.server.delay_s() + 0.001)
             loop.call_at(when_s, answered, answer, generation)
 
         def answered(answer: Any, generation: int) -> None:
@@ -190,7 +191,7 @@ class Connection:
         if not self.is_up or self._is_broken:
             return
         loop = self.world.loop
-        self._up_s = max(self._up_s, loop.time() + self.server.delay_s())
+        self._up_s = max(self._up_s + _APART_S, loop.time() + self.server.delay_s())
         self._sent += 1
         number, generation = self._sent, self.generation
 
@@ -205,7 +206,7 @@ class Connection:
     def deliver(self, pattern: str, callback: Callable, subject: str, data: bytes, late_s: float) -> None:
         """The server sends a frame to this client."""
         loop = self.world.loop
-        when_s = max(self._down_s, loop.time() + self.server.delay_s())
+        when_s = max(self._down_s + _APART_S, loop.time() + self.server.delay_s())
         if late_s:
             when_s += late_s  # overtaken by what comes after it
         else:

@@ -236,3 +236,35 @@ def test_faults_with_a_seed_are_the_same_each_time():
 
     first, second = play(chain(), 11), play(chain(), 11)
     assert (first.handlings, first.total) == (second.handlings, second.total)
+
+
+def test_a_wire_that_becomes_another_kind_and_back_loses_nothing_it_owed():
+    """What is un-acked goes over to the new wire under new numbers, and the new ends believe each other."""
+    for seed in range(5):
+        graph = chain()
+        graph.sinks = graph.ordered = ()  # no ack waits for a closing wire, which it is for a while
+        with World(graph, seed) as world:
+            world.widest["b.out>c.in"] = 1024  # what a closing wire owes is taken over, also past the window
+            for is_closing in (True, False):
+                world.run(0.2)
+                world.change_wire("b.out>c.in", feedback=is_closing)
+            world.run(0.2)
+            world.finish()
+            world.run(1.0)
+            assert sorted(world.first_seen["sink"]) == list(range(1, world.total + 1))
+
+
+def test_a_wire_that_becomes_latest_and_reliable_again_carries_on():
+    """It skips meanwhile; afterwards everything comes."""
+    for seed in range(5):
+        graph = chain()
+        graph.sinks = graph.ordered = ()
+        with World(graph, seed) as world:
+            world.run(0.2)
+            world.change_wire("b.out>c.in", delivery="latest")
+            world.run(0.2)
+            world.change_wire("b.out>c.in", delivery="reliable")
+            world.run(0.1)
+            since = world.sent
+            world.finish()
+            assert set(range(since, world.total + 1)) <= set(world.first_seen["sink"])
