@@ -197,8 +197,10 @@ class Turns:
         if wire.delivery != "reliable":
             return
         last = work.seq if work.is_done else work.seq - 1
-        while wire.taken and wire.taken[0].seq <= last and time.monotonic() < until_s and not self._is_stopping:
-            await asyncio.sleep(0.002)  # noqa: ASYNC110 (for half a second at most, and only after a crash)
+        while (  # noqa: ASYNC110 - for half a second at most, and only after a crash
+            wire.taken and wire.taken[0].seq <= last and time.monotonic() < until_s and not self._is_stopping
+        ):
+            await asyncio.sleep(0.002)
         wire.say_if_unsaid()
         await asyncio.sleep(0.002)  # the socket has it then
 

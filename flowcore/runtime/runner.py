@@ -12,7 +12,6 @@ import gc
 import importlib
 import logging
 import os
-import site
 import socket
 import sys
 import time
@@ -434,21 +433,10 @@ def load_class(spec: dict[str, Any]) -> type[Node]:
     Raises:
         ImportError, and whatever its module raises.
     """
-    try:
-        module = importlib.import_module(spec["module"])
-    except ModuleNotFoundError:
-        _see_new_packages()
-        module = importlib.import_module(spec["module"])
+    module = importlib.import_module(spec["module"])
     found: Any = module
     for name in spec["qualname"].split("."):
         found = getattr(found, name)
     if not (isinstance(found, type) and issubclass(found, Node)):
         raise ImportError(f"{spec['module']}.{spec['qualname']} is no node class")
     return found
-
-
-def _see_new_packages() -> None:
-    """Read the .pth files again: packages, editable ones too, may have come since the fork server began."""
-    for folder in [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]:
-        site.addsitedir(folder)
-    importlib.invalidate_caches()
