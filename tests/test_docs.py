@@ -40,3 +40,28 @@ def test_links_lead_somewhere(page):
         if not other.exists() or (anchor and anchor not in _anchors(other)):
             broken.append(target)
     assert not broken, f"{page.name}: {broken}"
+
+
+def _examples() -> dict:
+    """The Python blocks of `nodes-writing.md`, run one after the other as one module."""
+    text = (ROOT / "docs" / "nodes-writing.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python test\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == text.count("```python")
+    module: dict = {"__name__": "nodes_writing"}
+    for block in blocks:
+        exec(compile(block, "docs/nodes-writing.md", "exec"), module)
+    return module
+
+
+EXAMPLES = _examples()
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name.startswith("test_")])
+async def test_the_examples_of_the_page_on_nodes(name):
+    """What the page promises is what its own tests show."""
+    await EXAMPLES[name]()
+
+
+def test_the_example_package_is_a_plug_in():
+    """The hook gives classes with a type."""
+    assert [node.type for node in EXAMPLES["flowcore_node_types"]()]
