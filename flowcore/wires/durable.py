@@ -13,7 +13,7 @@ import contextlib
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flowcore.bus.connection import BUS_TROUBLE, Connection
@@ -66,6 +66,12 @@ class DurableWire:
         self.owed_bytes += kept.size
         return 1
 
+    def take_over(self, kept: Iterable[Kept]) -> None:
+        """Owe what another kind of wire owed, in the order of the port; nothing newer is in the stream yet."""
+        for one in sorted(kept, key=lambda kept: kept.seq):
+            self.add(one)
+        self.flush()
+
     def flush(self) -> None:
         """Let the writer go on."""
         if self.owed:
@@ -81,12 +87,14 @@ class DurableWire:
 
     async def _run(self) -> None:
         wait_s = _FIRST_WAIT_S
+        batch: list[Kept] = []
         while True:
             if not self.owed:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            batch = self._batch()
+            # Tried again as it was: with more in it the server would not know it from the one it may have stored.
+            batch = batch or self._batch()
             identity = f"{self._port.epoch}:{batch[0].seq}-{batch[-1].seq}"
             problem = await self._store(join(kept.packed for kept in batch), identity)
             if problem:
@@ -101,6 +109,7 @@ class DurableWire:
                 self.owed.popleft()
                 self.owed_bytes -= kept.size
                 kept.one_done()
+            batch = []
             self._port.on_credit()
 
     def _batch(self) -> list[Kept]:
