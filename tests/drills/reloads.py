@@ -65,14 +65,16 @@ async def one_of_many(folder: Path, nodes: int, reloads: int) -> Findings:
     """The process ids of all others stay, and the numbers behind the changed node are whole and in order."""
     found, record = Findings(), Record(folder / "out.jsonl", lambda value: value["n"])
     lines = (nodes - 2) // 2
-    numbers = {"type": "drill/numbers", "config": {"to": 0}, "settings": {"full": "throttle", "throttle_hz": 40}}
+    throttle = {"full": "throttle", "throttle_hz": 40}
+    numbers = {"type": "drill/numbers", "config": {"to": 0}, "settings": throttle}
+    load = {"type": "drill/numbers", "config": {"to": 0, "keeps": False}, "settings": throttle}
 
     def revised(revision: int) -> dict[str, Any]:
         members: dict[str, Any] = {"read": numbers, "stamp": {"type": "drill/stamp", "config": {"revision": revision}}}
         members["write"] = {"type": "core/file-out", "config": {"path": str(record.path)}}
         wires = ["read.out > stamp.in", "stamp.out > write.in"]
         for k in range(1, lines):
-            members |= {f"a{k}": numbers, f"b{k}": "drill/pass"}
+            members |= {f"a{k}": load, f"b{k}": "drill/pass"}
             wires.append(f"a{k}.out > b{k}.in")
         members |= {f"more{k}": "drill/pass" for k in range(nodes - len(members))}
         return flow("many", members, wires)
