@@ -1,0 +1,212 @@
+"""The small figures that `docs/architecture.md` quotes, measured on this machine.
+
+    python benchmarks/figures.py
+
+Real nats-server, real processes, half a minute. A busy machine shows in them: run it when nothing else does.
+"""
+
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import nats
+import uvloop
+
+from flowcore.bus import storage
+from flowcore.bus.connection import Connection
+from flowcore.bus.permissions import full_user, node_user
+from flowcore.bus.server import EmbeddedServer
+from flowcore.flow.validate import check
+from flowcore.runtime.control import ControlServices
+from flowcore.runtime.host import Host, HostOptions
+from flowcore.runtime.typelist import read
+from flowcore.runtime.zygote import ScriptZygote
+from flowcore.script.client import ScriptWorker
+
+
+async def main() -> None:
+    """Measure all, one after the other."""
+    with tempfile.TemporaryDirectory(prefix="flowcore-") as name:
+        folder = Path(name)
+        await _server(folder / "server")
+        await _scripts(folder / "scripts")
+        await _nodes(folder / "host")
+    _check()
+    _bcrypt()
+
+
+def _say(what: str, value: float, unit: str) -> None:
+    print(f"{what:<66} {value:>9,.{0 if value >= 100 else 1 if value >= 1 else 2}f} {unit}", flush=True)
+
+
+async def _median_ms(times: int, run: Callable[[], Awaitable[Any]]) -> float:
+    took = []
+    for _ in range(times):
+        began_s = time.perf_counter()
+        await run()
+        took.append((time.perf_counter() - began_s) * 1e3)
+    return statistics.median(took)
+
+
+async def _server(folder: Path) -> None:
+    user = full_user("figures")
+    starts = []
+    for number in range(5):
+        server = EmbeddedServer(folder / str(number), nats_port=0, mqtt_port=0)
+        began_s = time.perf_counter()
+        await server.start([user])
+        starts.append((time.perf_counter() - began_s) * 1e3)
+        if number < 4:
+            await server.stop()
+    _say("embedded server, started until it can be used", statistics.median(starts), "ms")
+    nodes = [node_user("f", f"n{k}") for k in range(100)]
+    took = await _median_ms(20, lambda: server.set_users([user, *nodes]))
+    _say("a new list of 100 users in force, by request to $SYS", took, "ms")
+    connection = Connection(server.url, user=user.name, password=user.password)
+    await connection.connect()
+    await _messages(server.url, user, connection)
+    await storage.ensure(connection.jetstream())
+    js = connection.jetstream()
+    value = b"x" * 200
+    _say(
+        "a state record of 200 bytes stored (fsynced)",
+        await _median_ms(50, lambda: js.publish("$KV.state.f.n", value)),
+        "ms",
+    )
+    await connection.close()
+    await server.stop()
+
+
+async def _messages(url: str, user: Any, sender: Connection) -> None:
+    """200 bytes to a callback of nats-py's client and to one of ours; sent in large pieces, for next to nothing."""
+    chunk = b"PUB figures 200\r\n%b\r\n" % (b"x" * 200) * 200
+    theirs = await nats.connect(url, user=user.name, password=user.password)
+    heard = Heard(50_000)
+    await theirs.subscribe("figures", cb=heard.take, pending_msgs_limit=-1, pending_bytes_limit=-1)
+    await theirs.flush()
+    _say("processor time of a message of 200 bytes, heard by nats-py", await heard.cost_us(sender, chunk), "us")
+    await theirs.close()
+    ours = Connection(url, user=user.name, password=user.password)
+    await ours.connect()
+    heard = Heard(50_000)
+    await ours.subscribe("figures", heard.count_one)
+    await ours.flush()
+    _say("the same, heard by flowcore.bus.connection", await heard.cost_us(sender, chunk), "us")
+    await ours.close()
+
+
+class Heard:
+    """Counts messages until there are enough."""
+
+    def __init__(self, count: int) -> None:
+        self._left, self._count, self._done = count, count, asyncio.Event()
+
+    def count_one(self, *_: Any) -> None:
+        """One has come."""
+        self._left -= 1
+        if self._left == 0:
+            self._done.set()
+
+    async def take(self, message: Any) -> None:
+        """As nats-py wants a callback."""
+        self.count_one()
+
+    async def cost_us(self, sender: Connection, chunk: bytes) -> float:
+        """Send them all; processor time of this process for each."""
+        began_s = time.process_time()
+        for _ in range(self._count // 200):
+            sender.client._transport.write(chunk)  # type: ignore[union-attr]
+            await asyncio.sleep(0.001)
+        await self._done.wait()
+        return (time.process_time() - began_s) / self._count * 1e6
+
+
+async def _scripts(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    zygote = ScriptZygote(folder)
+    zygote.start()
+    await zygote.listening.wait()
+    worker = ScriptWorker(zygote.path, "return msg.payload", sandbox="weak")
+    began_s = time.perf_counter()
+    await worker.start()
+    _say("a script's worker forked, locked in, compiled", (time.perf_counter() - began_s) * 1e3, "ms")
+    await worker.begin()
+    for at_once in (60, 1):
+        messages, rounds = [({"temp_c": 20.5}, "", {})] * at_once, 6000 // at_once
+        await worker.call(messages)
+        began_s = time.perf_counter()
+        for _ in range(rounds):
+            await worker.call(messages)
+        took_us = (time.perf_counter() - began_s) / rounds / at_once * 1e6
+        _say(f"a message through a script and back, {at_once} in a frame", took_us, "us")
+    worker.close()
+    await zygote.stop()
+
+
+async def _nodes(folder: Path) -> None:
+    host = Host(HostOptions(folder=folder, nats_port=0, mqtt_port=0))
+    began_s = time.perf_counter()
+    await host.start()
+    services = ControlServices(host)
+    await services.start()
+    _say("host started, types read, ready for a deploy", (time.perf_counter() - began_s) * 1e3, "ms")
+    for count in (2, 50):
+        nodes = [{"id": f"n{k}", "type": "core/junction" if k < 0 else "core/json"} for k in range(count)]
+        wires = [{"from": f"n{k}.out", "to": f"n{k + 1}.in"} for k in range(count - 1)]
+        document = {"flowcore": 1, "id": f"f{count}", "nodes": nodes, "wires": wires}
+        began_s = time.perf_counter()
+        await host.deploy(json.dumps(document), "f.json")
+        took_ms = (time.perf_counter() - began_s) * 1e3
+        _say(f"a flow of {count} nodes deployed until all run, each node", took_ms / count, "ms")
+    pss = [_private_mb(each.pid) for flow in host.status() for each in flow.nodes if each.pid]
+    _say("memory of a node's own (private), median", statistics.median(pss), "MB")
+    await services.stop()
+    await host.stop()
+
+
+def _private_mb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1e3
+
+
+def _check() -> None:
+    rules = [{"op": ">", "value": value} for value in range(20)]
+    kinds: list[tuple[str, dict[str, Any], str]] = [
+        ("core/threshold", {"above": "${LIMIT}", "field": "t", "hold_s": 1}, "out"),
+        ("core/switch", {"rules": rules}, "out1"),
+        ("core/function", {"script": "pass\n" * 600}, "out"),
+        ("core/debug", {}, ""),
+    ]
+    nodes, wires = [], []
+    for index in range(2000):
+        type_, config, port = kinds[index % 4]
+        nodes.append({"id": f"n{index}", "type": type_, "config": config, "note": "y" * 600})
+        if port:
+            wires.append({"from": f"n{index}.{port}", "to": f"n{index + 1}.in"})
+    text = json.dumps({"flowcore": 1, "id": "big", "env": {"LIMIT": 80}, "nodes": nodes, "wires": wires}, indent=1)
+    types = read().types
+    began_s = time.process_time()
+    checked = check(text, "big.json", types, {}, set())
+    took_ms = (time.process_time() - began_s) * 1e3
+    if not checked.resolved:
+        sys.exit("\n".join(map(str, checked.problems[:5])))
+    _say(f"a flow of 2,000 nodes, {len(text) / 1e6:.1f} MB, checked and resolved", took_ms, "ms")
+
+
+def _bcrypt() -> None:
+    hashed = bcrypt.hashpw(b"x" * 32, bcrypt.gensalt(5))
+    began_s = time.perf_counter()
+    bcrypt.checkpw(b"x" * 32, hashed)
+    _say("an outsider's password checked (bcrypt, cost 5)", (time.perf_counter() - began_s) * 1e3, "ms")
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
