@@ -109,7 +109,7 @@ class Wiring:
         self._arm(TICK_S)
 
     def on_up(self) -> None:
-        """(Re)connected: offers first, then acks, on the one connection (WIRES 3.4)."""
+        """(Re)connected: offers first, then acks, on the one connection."""
         if not self.is_live:
             return
         now_s = time.monotonic()
@@ -397,7 +397,7 @@ class Wiring:
             self._malformed(subject, e)
 
     def _is_forged(self, reply: str, headers: bytes) -> bool:
-        """True for what the server published for somebody: it has headers or a reply subject (WIRES 11)."""
+        """True for what the server published for somebody: it has headers or a reply subject."""
         if reply or headers:
             self.foreign["refused"] += 1
             return True

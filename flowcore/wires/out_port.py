@@ -160,7 +160,7 @@ class OutPort:
     def flush(self) -> None:
         """Send what piled up as one frame, and whatever single wires have to say."""
         if self._unsent:
-            # While the bus is away nothing is published: the wires resend when it is back (WIRES 3.1).
+            # While the bus is away nothing is published: the wires resend when it is back.
             self._publish(self._subject, join(self._unsent))
             self._unsent.clear()
             self._unsent_bytes = 0

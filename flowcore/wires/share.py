@@ -1,6 +1,6 @@
 """Replicas: one consumer, several processes, a wire for each. The producer gives each message to one of them.
 
-No queue group: it shares at random, every member sees gaps, and floors can't be merged (WIRES 9).
+No queue group: it shares at random, every member sees gaps, and floors can't be merged.
 """
 
 from collections.abc import Iterable

@@ -405,7 +405,8 @@ class World:
     def add_wire(self, spec: WireSpec) -> None:
         """Deploy a wire; its consumer is told before its producer, or after."""
         self.wires[spec.id] = spec
-        self._rewire(spec, self.rng.choice(((spec.consumer, spec.producer), (spec.producer, spec.consumer))))
+        order = self.rng.choice(((spec.consumer, spec.producer), (spec.producer, spec.consumer)))
+        self._rewire(spec, order, is_added=True)
 
     def remove_wire(self, wire_id: str) -> None:
         """Deploy without it."""
@@ -454,12 +455,12 @@ class World:
                 except TimeoutError:
                     process.kill()
 
-    def _rewire(self, spec: WireSpec, nodes: Iterable[str]) -> None:
+    def _rewire(self, spec: WireSpec, nodes: Iterable[str], is_added: bool = False) -> None:
         async def tell() -> None:
             async with self._deploying:
                 for node in nodes:
                     await self._tell(node)
-            if spec.id in self.wires and self.graph.spare and spec.id == self.graph.spare.id:
+            if is_added and spec.id in self.wires:
                 seen = self.first_seen.get(spec.producer, {})
                 self.owed_from.setdefault(spec.consumer, max(seen, default=0))
 

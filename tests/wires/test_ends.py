@@ -325,13 +325,13 @@ class ForgetfulServer:
     """Stores each publish; the answer to the first is lost."""
 
     def __init__(self):
-        self.identities, self.stored = [], asyncio.Event()
+        self.identities, self.asked = [], asyncio.Event()
 
     async def request(self, subject, data, timeout, headers):
         self.identities.append(headers["Nats-Msg-Id"])
+        self.asked.set()
         if len(self.identities) == 1:
             raise TimeoutError("no answer")
-        self.stored.set()
         return json.dumps({"seq": 1}).encode()
 
 
@@ -344,15 +344,14 @@ async def test_a_durable_wire_publishes_again_what_it_published_and_no_more():
     port.send(1, "", {}, cause=cause)
     port.send(2, "", {}, cause=cause)
     port.flush()
-    while not server.identities:
-        await asyncio.sleep(0)
-    port.send(3, "", {})
-    port.flush()
     async with asyncio.timeout(5):
-        await server.stored.wait()
-        cause.one_done()
-        await cause
-        while wire.owed:
-            await asyncio.sleep(0)
+        await server.asked.wait()
+        late = Receipt()
+        port.send(3, "", {}, cause=late)
+        port.flush()
+        for one in (cause, late):
+            one.one_done()
+            await one
     assert server.identities == ["1:1-2", "1:1-2", "1:3-3"]
+    assert not wire.owed
     await wire.close(0.0)
