@@ -36,8 +36,8 @@ test: install
 	$(BIN)/python -m pytest
 
 check: install
-	$(BIN)/ruff check flowcore nodes tests docs
-	$(BIN)/ruff format --check flowcore nodes tests docs
+	$(BIN)/ruff check flowcore nodes tests docs benchmarks
+	$(BIN)/ruff format --check flowcore nodes tests docs benchmarks
 	$(BIN)/mypy
 
 docs: install
