@@ -1,7 +1,7 @@
 """Envelopes and frames: what travels on a subject, packed as msgpack and decoded within bounds.
 
-A frame is a msgpack array of envelopes; an envelope is a map with the keys below (`docs/architecture.md`, bus). Envelopes are packed
-one by one and joined, because a producer keeps the packed bytes of each for a resend.
+A frame is a msgpack array of envelopes; an envelope is a map with the keys below (`docs/architecture.md`, bus).
+Envelopes are packed one by one and joined, because a producer keeps the packed bytes of each for a resend.
 
     Malformed   the bytes are not what they should be: counted, reported and dropped by whoever receives them
 
