@@ -2,9 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from flowcore.cli import main
 from flowcore.runtime.type_pages import pages
 from flowcore.runtime.typelist import read
 
@@ -65,3 +68,21 @@ async def test_the_examples_of_the_page_on_nodes(name):
 def test_the_example_package_is_a_plug_in():
     """The hook gives classes with a type."""
     assert [node.type for node in EXAMPLES["flowcore_node_types"]()]
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_that_pages_name_are_there(page):
+    """`flowcore up --watch flows/` in a sentence: the command exists, and so does its option."""
+    app = typer.main.get_command(main.app)
+    unknown = []
+    for line in re.findall(r"`(flowcore [a-z][^`]*)`", page.read_text(encoding="utf-8")):
+        _, *words = line.split()
+        command: Any = app
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        options = {option for parameter in command.params for option in parameter.opts}
+        options |= {"--help", "--version"}
+        named = {word.partition("=")[0] for word in words if word.startswith("--")}
+        if command is app or not named <= options:
+            unknown.append(line)
+    assert not unknown, unknown
