@@ -31,6 +31,7 @@ class Committer:
         self.applied: dict[str, tuple[int, int]] = {}
         self.commits = 0
         self.stale: StateStale | None = None
+        self.is_stored = True  # the newest record that was packed has been written
         self.on_stale: Any = lambda: None
         self._state, self._emitter, self._store, self._inc = state, emitter, store, inc
         self._works: list[Any] = []  # handled, waiting for the write that contains them
@@ -127,7 +128,7 @@ class Committer:
         record = pack_record(self._state, self.applied, outbox, self.position, self._inc, self.commits)
         works, self._works = self._works, []
         is_position_alone = not works and not self._state.is_dirty
-        self._state.is_dirty = self._is_position_new = False
+        self._state.is_dirty = self._is_position_new = self.is_stored = False
         return record, works, bool(outbox), is_position_alone
 
     async def _save(self, record: bytes, works: list[Any], has_outbox: bool, is_position_alone: bool) -> None:
@@ -141,7 +142,7 @@ class Committer:
             return
         finally:
             self._writing = None
-        self._has_outbox = has_outbox
+        self._has_outbox, self.is_stored = has_outbox, True
         pause_s = _POSITION_S if is_position_alone else max(_SHORTEST_S, len(record) / _BYTES_PER_S)
         self._not_before_s = time.monotonic() + pause_s
         for work in works:

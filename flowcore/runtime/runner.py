@@ -60,6 +60,7 @@ class Runner:
         self._error_budget = float(_ERRORS_PER_S)
         self._error_at_s = time.monotonic()
         self._went = False
+        self._inherited: bytes | None = None  # handed over to us, not emitted yet
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -137,6 +138,7 @@ class Runner:
     async def _go(self, frame: dict[str, Any]) -> None:
         """Now this is the node's process: read the state, emit what is owed from before, begin."""
         self._went = self.wiring.is_told_to_go = True
+        self._inherited = frame.get("handover")
         self.link.answer(frame, "running")
         await self._connecting
         engine, wiring = self.engine, self.wiring
@@ -146,13 +148,14 @@ class Runner:
             engine.turns.suspects[key] = suspect["tries"]
         now_s = time.monotonic()
         inherited = [(port, envelope) for port, envelope in record.outbox]
-        if frame.get("handover"):
-            inherited += [(port, envelope) for port, envelope in unpack(frame["handover"], limit=MAX_FRAME)]
+        if self._inherited:
+            inherited += [(port, envelope) for port, envelope in unpack(self._inherited, limit=MAX_FRAME)]
         await wiring.go_live(record.applied)
         for port, envelope in inherited:
             if port in wiring.ports:
                 wiring.ports[port].emit_again([envelope], now_s, Receipt)
         engine.emitter.flush()
+        self._inherited = None
         self._apply_mode()
         await engine.start()
         self._set_state(RUNNING)
@@ -183,7 +186,9 @@ class Runner:
 
     def _handover(self) -> bytes | None:
         """Un-acked outputs that no un-acked input can make again (a source's, a `sent` node's)."""
-        if self.engine.committer.has_record:
+        if self._inherited is not None:
+            return self._inherited  # stopped before it began
+        if self.engine.committer.has_record and self.engine.committer.is_stored:
             return None  # the record's outbox has them
         parts = []
         for name, port in self.wiring.ports.items():
