@@ -207,6 +207,10 @@ class Expander:
         elif settings.replicas > 1 and info.stateful and settings.share == "any":
             apart = f"each replica of '{info.type}' has its own state"
             self._report.warning(f"{at}/replicas", f'{apart}; "share": "key" sends a topic always to the same')
+        if settings.concurrency > 1 and info.stateful:
+            self._report.error(
+                f"{at}/concurrency", f"'{info.type}' keeps a state, which takes one message at a time; use replicas"
+            )
         if settings.full == "throttle" and settings.throttle_hz is None:
             self._report.error(f"{at}/full", 'throttle needs "throttle_hz", the messages a second it sends at most')
 

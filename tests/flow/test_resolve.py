@@ -309,6 +309,7 @@ def test_settings_that_can_not_be_meant(messages):
             "a": {"type": "core/inject", "settings": {"replicas": 2, "full": "throttle"}},
             "j": {"type": "core/junction", "settings": {"concurrency": 2}},
             "s": {"type": "core/join", "settings": {"replicas": 2}},
+            "t": {"type": "core/join", "settings": {"concurrency": 2}},
         },
         [{"from": "a.out", "to": "s.in1", "keep": 3, "durable": {}}],
     )
@@ -317,6 +318,7 @@ def test_settings_that_can_not_be_meant(messages):
         "/nodes/0/settings/full",
         "/nodes/1/settings",
         "/nodes/2/settings/replicas",
+        "/nodes/3/settings/concurrency",
         "/wires/0/keep",
         "/wires/0/durable",
     ]
