@@ -74,6 +74,7 @@ class ForkServer:
 
     Args:
         libraries: imported before the first fork.
+        modules: of node classes; imported before the first fork too, and anew by a child when they have changed since.
         runner: the module whose `main(spec, link, page)` a child calls.
         environ: the whole environment of the server and its children.
         on_line: gets what the server itself prints.
@@ -82,12 +83,14 @@ class ForkServer:
     def __init__(
         self,
         libraries: tuple[str, ...] = (),
+        modules: tuple[str, ...] = (),
         *,
         runner: str = "flowcore.runtime.runner",
         environ: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.libraries, self._runner, self._on_line = libraries, runner, on_line
+        self.libraries, self.modules = libraries, modules
+        self._runner, self._on_line = runner, on_line
         self._environ = dict(os.environ if environ is None else environ)
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -118,7 +121,7 @@ class ForkServer:
             err_read, err_write = os.pipe()
             command = [sys.executable, "-m", "flowcore.runtime.forkserver", str(theirs.fileno()), str(os.getpid())]
             self._process = subprocess.Popen(  # noqa: ASYNC220 - from this thread: PDEATHSIG follows the thread
-                [*command, self._runner, *self.libraries],
+                [*command, self._runner, *self.libraries, "--", *self.modules],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=err_write,

@@ -1,8 +1,10 @@
 """The fork server: a warm process that forks node processes in milliseconds. A program, started by `ForkServer`.
 
-    python -m flowcore.runtime.forkserver CONTROL_FD HOST_PID RUNNER [LIBRARY ...]
+    python -m flowcore.runtime.forkserver CONTROL_FD HOST_PID RUNNER [LIBRARY ...] [-- MODULE ...]
 
-It imports the runner and the libraries once and then only waits, in one thread. Each request on the control socket (a
+It imports the runner, the libraries and the modules of node classes once and then only waits, in one thread. What a
+class costs to make (its config's validator alone some megabytes) is so shared by all its nodes; a child whose package
+has changed on the disk since then imports it anew. Each request on the control socket (a
 datagram, with four descriptors) becomes a child that reads its spec from its own link and calls `RUNNER.main(spec,
 link, page)`. So neither the server nor a sibling ever has a credential of a node in its memory.
 
@@ -34,6 +36,7 @@ MAX_REQUEST = 4096
 PRELOADED = ("uvloop", "concurrent.futures.thread")  # what every runner imports only when it runs
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _libc = ctypes.CDLL(None, use_errno=True)
+_sources: dict[str, tuple[str, tuple[int, int] | None]] = {}  # module of a node package -> its file, and how it was
 
 
 def die_with_parent(parent: int) -> None:
@@ -45,10 +48,14 @@ def die_with_parent(parent: int) -> None:
 
 def main() -> None:
     """Preload, then serve until the host closes its end."""
-    control_fd, host_pid, runner, *libraries = sys.argv[1:]
+    control_fd, host_pid, runner, *names = sys.argv[1:]
+    libraries, modules = names, list[str]()
+    if "--" in names:
+        libraries, modules = names[: names.index("--")], names[names.index("--") + 1 :]
     die_with_parent(int(host_pid))
     control = socket.socket(fileno=int(control_fd))
-    _preload([*PRELOADED, runner, *libraries])
+    _preload([*PRELOADED, runner, *libraries, *modules])
+    _remember_sources({module.partition(".")[0] for module in modules})
     # What is loaded now is shared with every child: collecting it would copy its pages.
     gc.collect()
     gc.disable()
@@ -63,6 +70,31 @@ def _preload(modules: list[str]) -> None:
             importlib.import_module(module)
         except Exception:  # the node that needs it says so with its own import, this one only saved time
             print(f"cannot preload {module}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+
+
+def _remember_sources(packages: set[str]) -> None:
+    """Note how the files of these packages are now."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and name.partition(".")[0] in packages:
+            _sources[name] = (file, _look(file))
+
+
+def _look(file: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(file)  # noqa: PTH116 - in every child, for every file
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def _forget_changed() -> None:
+    """In a child: packages of which a file has changed are imported anew when they are needed."""
+    changed = {name.partition(".")[0] for name, (file, was) in _sources.items() if _look(file) != was}
+    if changed:
+        for name in [name for name in sys.modules if name.partition(".")[0] in changed]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
 
 
 def _serve(control: socket.socket, runner: str) -> None:
@@ -117,6 +149,7 @@ def _be_child(name: str, fds: list[int], server: int, runner: str) -> NoReturn:
         link, page = _take_descriptors(fds)
         _be_the_first_to_go()
         gc.enable()
+        _forget_changed()
         module = importlib.import_module(runner)
         result = module.main(receive(link)["spec"], link, memoryview(page))
         status = result if isinstance(result, int) else 0

@@ -96,8 +96,11 @@ class Ground:
                 self.fork_servers[older].retire()  # it ends with its last child
                 if self.fork_servers[older].is_over:
                     del self.fork_servers[older]
+            types = self.types.values()
+            modules = {info.module for info in types if info.needs == needs and not info.virtual and not info.missing}
             self.fork_servers[key] = ForkServer(
                 needs,
+                tuple(sorted(modules)),
                 runner=self.runner,
                 environ=for_nodes(os.environ),
                 on_line=lambda line: event("fork server", logging.WARNING, needs=" ".join(needs), detail=line),
