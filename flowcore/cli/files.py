@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flowcore.cli.out import Failed, Misused
+from flowcore.flow.source import SourceError, decoded
 
 _BASES = "bases.json"
 MAX_BYTES = 8 * 1024 * 1024
@@ -27,11 +28,11 @@ def read_flow_file(path: Path) -> str:
             raise Misused(f"{path} is a folder", f"Name its files: {path}/*.json")
         if path.stat().st_size > MAX_BYTES:
             raise Failed(f"{path} has {path.stat().st_size} bytes", f"A flow file has at most {MAX_BYTES}.")
-        return path.read_text(encoding="utf-8")
+        return decoded(path.read_bytes())
     except FileNotFoundError:
         raise Failed(f"{path}: no such file", "Give the path of a flow file, for example flows/factory.json") from None
-    except UnicodeDecodeError:
-        raise Failed(f"{path} is not UTF-8 text", "A flow file is JSON in UTF-8.") from None
+    except SourceError as e:
+        raise Failed(f"{path}:{e.line}: {e}", "A flow file is JSON in UTF-8.") from None
     except OSError as e:
         raise Failed(f"{path}: {e.strerror}", "See that it can be read.") from None
 

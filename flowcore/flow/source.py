@@ -56,7 +56,7 @@ class Source:
         Raises:
             SourceError: it is not UTF-8, not JSON, too large or nested too deep.
         """
-        self.text = _decoded(text)
+        self.text = decoded(text)
         self._children: dict[int, dict[str, tuple[int, int]]] = {}
         self._breaks: list[int] | None = None
         self._faulty = False
@@ -245,7 +245,12 @@ def _tame(digits: str) -> int | float:
     return value if math.isfinite(value) else 0
 
 
-def _decoded(text: str | bytes) -> str:
+def decoded(text: str | bytes) -> str:
+    """The text of a file's bytes, without a byte order mark.
+
+    Raises:
+        SourceError: it is not UTF-8, or too large; names the line.
+    """
     if len(text) > MAX_BYTES:
         raise SourceError(1, f"{len(text) / 1e6:.1f} MB is too large: a flow has at most {MAX_BYTES / 1e6:.1f} MB")
     if isinstance(text, str):
