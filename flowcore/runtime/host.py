@@ -115,6 +115,7 @@ class Host:
         self._health = Health(self._processes, options.heartbeat_s)
         self._tasks: list[asyncio.Task[Any]] = []
         self._stop_asked = asyncio.Event()
+        self._is_bus_away = False  # a server of our own tells its own story (`_on_server`)
         self._started: list[Callable[[], Any]] = []  # how to undo what was started, newest last
 
     @property
@@ -218,7 +219,12 @@ class Host:
             self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
             self.user, self.password = (unquote(part) if part else None for part in (parts.username, parts.password))
             self.connection = Connection(
-                self.url, user=self.user, password=self.password, name="flowcore host", on_up=self._on_up
+                self.url,
+                user=self.user,
+                password=self.password,
+                name="flowcore host",
+                on_up=self._on_up,
+                on_down=self._on_down,
             )
         await self.connection.connect(timeout=_CONNECT_TIMEOUT_S)
         self._started.append(self.connection.close)
@@ -520,9 +526,17 @@ class Host:
             raise HostError(f"{e}; nothing was changed") from None
 
     def _on_up(self) -> None:
+        if self._is_bus_away:
+            self._is_bus_away = False
+            event("bus back", detail=self.url)
         store = getattr(self, "_store", None)
         if store is not None:
             store.reread_soon()
+
+    def _on_down(self) -> None:
+        if not self._is_bus_away:
+            self._is_bus_away = True
+            event("bus away", logging.WARNING, detail=f"{self.url} does not answer; wires wait, what runs goes on")
 
     def _on_types(self, changed: set[str]) -> None:
         event("node types changed", detail=" ".join(sorted(changed)))

@@ -81,11 +81,12 @@ async def bus_away(folder: Path, messages: int, down_s: float, rate_hz: float) -
             await record.until(messages)
             after = await runtime.pids("chain")
             said = runtime.log_bytes() - log_bytes
-            lines = len(runtime.log())
+            log = runtime.log()
     finally:
         await server.kill()
-    found.add(down_s=down_s, numbers_again_after_s=back_s, log_grew_bytes=said, log_lines=lines)
+    found.add(down_s=down_s, numbers_again_after_s=back_s, log_grew_bytes=said, log_lines=len(log))
     judge(record.numbers, range(1, messages + 1)).into(found)
     found.expect(before == after, "processes were restarted")
-    found.expect(said < 20_000, f"the log grew by {said} bytes")
+    found.expect(0 < said < 20_000, f"the log grew by {said} bytes")
+    found.expect(any("bus away" in line for line in log) and any("bus back" in line for line in log), f"the log: {log}")
     return found
