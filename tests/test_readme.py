@@ -223,7 +223,8 @@ def test_the_python_programs_outside(up, program, text):
     """With the rights that README gives them."""
     file = up.folder / f"{program}.py"
     file.write_text(_named(program, "python").text)
-    up.until([str(up.folder / ".venv/bin/python"), str(file)], text)
+    # Not SIGINT, which a process started in the background of a shell ignores.
+    up.until([str(up.folder / ".venv/bin/python"), str(file)], text, signal.SIGTERM)
 
 
 def test_the_javascript_program_outside(up):
