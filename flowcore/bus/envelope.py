@@ -9,6 +9,7 @@ Invariant: nothing decoded here is larger than the limits say, in bytes, depth o
 """
 
 import struct
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,7 +26,22 @@ class Malformed(ValueError):
     """A frame or an envelope that does not decode to what the protocol says."""
 
 
-_packer = msgpack.Packer(autoreset=True, use_bin_type=True)
+class _Packers(threading.local):
+    """A packer for each thread: one that packs a map runs Python code (`items`), and another thread goes on with it."""
+
+    def __init__(self) -> None:
+        self.packer = msgpack.Packer(autoreset=True, use_bin_type=True, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """A pydantic model travels as the map of its fields."""
+    dump = getattr(value, "model_dump", None)
+    if dump is None or isinstance(value, type):
+        raise TypeError(f"can not serialize {type(value).__name__!r} object")
+    return dump()
+
+
+_packers = _Packers()
 
 
 def pack(value: Any) -> bytes:
@@ -36,12 +52,9 @@ def pack(value: Any) -> bytes:
         ValueError: an integer beyond 64 bits, or too deeply nested.
     """
     try:
-        return _packer.pack(value)
+        return _packers.packer.pack(value)
     except OverflowError as e:
         raise ValueError(str(e)) from None
-    except (TypeError, ValueError):
-        _packer.reset()
-        raise
 
 
 def join(packed: Iterable[bytes]) -> bytes:

@@ -4,11 +4,12 @@ A turn that changed the state is not acked through its outputs but by the write:
 every wire was applied, and the outputs that nobody has acked (the outbox). So what is stored is acked, and what is
 acked is stored. Writes are made one at a time, between turns, and no faster than the disk takes them.
 
-Invariant: a record is only packed while no handler runs.
+Invariant: a record is only packed while no handler runs, so it never holds half of what one has changed.
 """
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import deque
 from typing import Any
@@ -21,6 +22,9 @@ _SHORTEST_S = 0.005
 _POSITION_S = 0.05  # a source's position alone may lag: what is after it is replayed
 _BYTES_PER_S = 20e6
 _SHRINK_S = 0.5  # an outbox whose messages were all acked is stored empty after this
+_AGAIN_S = 1.0  # after a write that failed
+
+_log = logging.getLogger("flowcore.node")
 
 
 class Committer:
@@ -32,6 +36,7 @@ class Committer:
         self.commits = 0
         self.stale: StateStale | None = None
         self.is_stored = True  # the newest record that was packed has been written
+        self.is_ordered = True  # one handler at a time: what is handled is all that came before, too
         self.on_stale: Any = lambda: None
         self._state, self._emitter, self._store, self._inc = state, emitter, store, inc
         self._works: list[Any] = []  # handled, waiting for the write that contains them
@@ -39,12 +44,15 @@ class Committer:
         self._is_position_new = False
         self._writing: asyncio.Task | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._shrink_timer: asyncio.TimerHandle | None = None
         self._not_before_s = 0.0
         self._has_outbox = False
         self._is_in_turn = False
         self._is_closed = False
         self._is_loaded = False
+        self._is_torn = False
         self._loop = asyncio.get_running_loop()
+        state.on_dirty = self._on_dirty
 
     async def load(self) -> Record:
         """Read the record and start from it."""
@@ -62,14 +70,20 @@ class Committer:
         """A handler may change the state from here on."""
         self._is_in_turn = True
 
+    def _on_dirty(self) -> None:
+        """Changed beside the turns, by a source's `run` for example: nothing else would have it written."""
+        if not self._is_in_turn and self._is_loaded:
+            self._loop.call_soon_threadsafe(self._write_when_due)
+
     def turn_ends(self, works: list[Any]) -> None:
         """These were handled, their outputs are sent: ack them, or store first what they changed."""
         self._is_in_turn = False
+        self._state.end()
         wire = None
         for work in reversed(works):  # the newest of each wire counts
             if work.wire is not wire:
                 wire = work.wire
-                if wire.delivery in ("reliable", "durable"):
+                if self.is_ordered and wire.delivery in ("reliable", "durable"):
                     known = self.applied.get(wire.ends.id, (0, 0))
                     self.applied[wire.ends.id] = max(known, (work.epoch, work.seq + 1))
         if self._state.is_dirty and self._store is not None:
@@ -81,8 +95,7 @@ class Committer:
         self._write_when_due()
 
     def track(self, receipt: Receipt, position: Any) -> None:
-        """Save `position` once this receipt and all before it are done."""
-        receipt.position = position
+        """Save `position` once this receipt, whose message was sent, and all before it are done."""
         self._positions.append((receipt, position))
         receipt.then(self._advance_position)
 
@@ -99,9 +112,9 @@ class Committer:
     def _write_when_due(self) -> None:
         if self._store is None or self._writing is not None or self._is_in_turn or self._timer or self._is_closed:
             return
-        if not self._state.is_dirty and not self._works and not self._is_position_new:
-            if self._has_outbox and not self._outbox():
-                self._later(_SHRINK_S)
+        if not self._is_something_new:
+            if self._has_outbox and self._shrink_timer is None:
+                self._shrink_timer = self._loop.call_later(_SHRINK_S, self._shrink)
             return
         wait_s = self._not_before_s - time.monotonic()
         if wait_s > 0:
@@ -109,13 +122,25 @@ class Committer:
         else:
             self._begin()
 
+    @property
+    def _is_something_new(self) -> bool:
+        return self._state.is_dirty or bool(self._works) or self._is_position_new
+
     def _later(self, seconds: float) -> None:
         def due() -> None:
             self._timer = None
-            if self._writing is None and not self._is_in_turn and not self._is_closed:
-                self._begin()
+            self._write_when_due()
 
         self._timer = self._loop.call_later(seconds, due)
+
+    def _shrink(self) -> None:
+        """An outbox that is acked by now would be sent again after a crash: store that it is empty."""
+        self._shrink_timer = None
+        is_free = self._writing is None and not self._is_in_turn and not self._timer and not self._is_closed
+        if is_free and self._has_outbox and not self._is_something_new and not self._outbox():
+            self._begin()
+        else:
+            self._write_when_due()
 
     def _begin(self) -> None:
         # Packed here and not in the task: until that runs, the next handler may have begun to change the state.
@@ -139,6 +164,13 @@ class Committer:
             self.stale = e
             self._is_closed = True
             self.on_stale()
+            return
+        except Exception as e:  # what is not stored is not acked: the wires push back until it is
+            _log.warning("the state cannot be stored: %s", e)
+            self._works = works + self._works
+            self._is_position_new = True
+            self._not_before_s = time.monotonic() + _AGAIN_S
+            self._loop.call_soon(self._write_when_due)
             return
         finally:
             self._writing = None
@@ -164,7 +196,11 @@ class Committer:
     @property
     def is_clean(self) -> bool:
         """True when nothing waits to be written."""
-        return not (self._works or self._state.is_dirty or self._is_position_new or self._writing)
+        return not (self._is_something_new or self._writing)
+
+    def abandon(self) -> None:
+        """A handler was left behind in the middle of its changes: write nothing more, as if the process was killed."""
+        self._is_closed = self._is_torn = True
 
     @property
     def has_record(self) -> bool:
@@ -174,9 +210,10 @@ class Committer:
     async def close(self, timeout_s: float) -> None:
         """Write what is not written yet, and the outbox as it is now, for at most `timeout_s`."""
         self._is_closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._store is None or not self._is_loaded:
+        for timer in (self._timer, self._shrink_timer):
+            if timer is not None:
+                timer.cancel()
+        if self._store is None or not self._is_loaded or self._is_torn:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):

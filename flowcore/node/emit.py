@@ -6,7 +6,6 @@ UnknownPort   a handler named an output that its node has not
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -35,16 +34,24 @@ class Emitter:
         ports: by name, hidden ones among them.
         main: the first output's name, None for a sink.
         settings: of the node (`full`, `throttle_hz`, `ack`).
+        on_error: told of what could not be sent later on, when nobody waits for it any more.
     """
 
-    def __init__(self, ports: dict[str, OutPort], main: str | None, settings: dict) -> None:
+    def __init__(
+        self,
+        ports: dict[str, OutPort],
+        main: str | None,
+        settings: dict,
+        on_error: Callable[[Exception], None] = lambda error: None,
+    ) -> None:
         self.ports = ports
         self.main = main
         self.drops = 0
-        self.blocked_since_s: float | None = None
+        self._on_error = on_error
         self.running = asyncio.Event()  # cleared while the node is paused: a source waits in send
         self.running.set()
         self._full = settings.get("full", "block")
+        self._is_plain = self._full != "drop_oldest" and not settings.get("throttle_hz")
         self._throttle_s = 1 / settings["throttle_hz"] if settings.get("throttle_hz") else 0.0
         self._next_s = 0.0
         self._through = settings.get("ack", "through") == "through"
@@ -52,8 +59,8 @@ class Emitter:
         self._credit = asyncio.Event()
         self._is_flush_due = False
         self._sends = 0
-        self._waiting: deque[tuple[OutPort, Message, Receipt]] = deque()
-        self._feeder: asyncio.Task | None = None
+        self._newest: dict[str, tuple[Message, Receipt]] = {}  # by port: the one that waits for credit (drop_oldest)
+        self._feeders: dict[str, asyncio.Task] = {}
         for port in ports.values():
             port.on_credit = self._credit.set
 
@@ -116,7 +123,8 @@ class Emitter:
             port = self.ports[name]
             if not port.has_credit():
                 await self._wait_for_credit(port)
-            self._send(port, draft, draft.cause or cause)
+            own = draft.cause  # another one's than `cause` when a handler kept the message, or got a batch
+            self._send(port, draft, own if own is not None and own.open > 0 else cause)
 
     def _send(self, port: OutPort, draft: Message, cause: Cause | None) -> None:
         port.send(
@@ -130,6 +138,35 @@ class Emitter:
             deadline_ns=draft.deadline_ns,
             now_s=time.monotonic(),
         )
+
+    def send_at_once(self, port_name: str, draft: Message, cause: Cause | None) -> None:
+        """Send one message without waiting; whoever calls has seen that there is credit."""
+        self._send(self.ports[port_name], draft, cause)
+        self.flush_soon()
+
+    async def wait_for_credit(self, port_name: str) -> None:
+        """Wait until a port may send."""
+        await self._wait_for_credit(self.ports[port_name])
+
+    def send_value(self, port_name: str | None, value: Any, topic: str, meta: dict | None, receipt: Receipt) -> bool:
+        """The common case of a source: a new value, and nothing to wait for.
+
+        Returns False when it is not that case; then nothing was done, and `send` is to be used.
+        """
+        port = self.ports.get(port_name or self.main or "")
+        if port is None or not self._is_plain or not self.running.is_set() or not port.has_credit():
+            return False
+        port.send(value, topic, meta or {}, cause=receipt, now_s=time.monotonic())
+        receipt.one_done()
+        self._sends += 1
+        if not self._is_flush_due:
+            self.flush_soon()
+        return True
+
+    @property
+    def is_turn_over(self) -> bool:
+        """True when a source has sent so many that other tasks should get a turn."""
+        return self._sends % _YIELD_EVERY == 0
 
     # -- self.send ------------------------------------------------------------------------------------------------
 
@@ -145,19 +182,27 @@ class Emitter:
             await self.running.wait()
             if self._throttle_s:
                 await self._pace()
-            if not port.has_credit() and self._full in ("drop_newest", "drop_oldest"):
-                self._overflow(port, draft, receipt)
+            if self._full == "drop_newest" and not port.has_credit():
+                self.drops += 1
+                receipt.one_done()
                 await asyncio.sleep(0)
                 return
-        if not port.has_credit():
-            await self._wait_for_credit(port)
+            if self._full == "drop_oldest":
+                self.drops += self._send_newest(port, draft, receipt)
+                await (asyncio.sleep(0) if port.name in self._newest else self._let_others_run())
+                return
         try:
+            if not port.has_credit():
+                await self._wait_for_credit(port)
             self._send(port, draft, receipt)
         finally:
             receipt.one_done()
         self.flush_soon()
+        await self._let_others_run()
+
+    async def _let_others_run(self) -> None:
         self._sends += 1
-        if self._sends % _YIELD_EVERY == 0:
+        if self.is_turn_over:
             await asyncio.sleep(0)
 
     async def _pace(self) -> None:
@@ -166,38 +211,46 @@ class Emitter:
         if self._next_s > now_s:
             await asyncio.sleep(self._next_s - now_s)
 
-    def _overflow(self, port: OutPort, draft: Message, receipt: Receipt) -> None:
-        self.drops += 1
-        if self._full == "drop_newest":
-            receipt.one_done()
-            return
-        if len(self._waiting) >= 1:  # drop_oldest: only the newest waits for credit
-            self._waiting.popleft()[2].one_done()
-        else:
-            self.drops -= 1
-        self._waiting.append((port, draft, receipt))
-        if self._feeder is None or self._feeder.done():
-            self._feeder = self._loop.create_task(self._feed())
+    def send_newest(self, port_name: str, draft: Message) -> None:
+        """Send without waiting; while the port has no credit, the newest alone waits for it."""
+        self._send_newest(self.ports[port_name], draft, Receipt())
 
-    async def _feed(self) -> None:
-        while self._waiting:
-            port = self._waiting[0][0]
-            await self._wait_for_credit(port)
-            port, draft, receipt = self._waiting.popleft()
-            self._send(port, draft, receipt)
-            receipt.one_done()
+    def _send_newest(self, port: OutPort, draft: Message, receipt: Receipt) -> int:
+        """Returns how many were dropped for it."""
+        if port.name not in self._newest and port.has_credit():
+            try:
+                self._send(port, draft, receipt)
+            finally:
+                receipt.one_done()
             self.flush_soon()
+            return 0
+        dropped = self._newest.pop(port.name, None)
+        if dropped is not None:
+            dropped[1].one_done()
+        self._newest[port.name] = draft, receipt
+        if port.name not in self._feeders:
+            self._feeders[port.name] = self._loop.create_task(self._feed(port))
+        return 0 if dropped is None else 1
+
+    async def _feed(self, port: OutPort) -> None:
+        await self._wait_for_credit(port)
+        draft, receipt = self._newest.pop(port.name)
+        del self._feeders[port.name]
+        try:
+            self._send(port, draft, receipt)
+        except Exception as e:
+            self._on_error(e)
+        receipt.one_done()
+        self.flush_soon()
 
     # -- credit and flushing --------------------------------------------------------------------------------------
 
     async def _wait_for_credit(self, port: OutPort) -> None:
-        self.blocked_since_s = self.blocked_since_s or time.monotonic()
         while not port.has_credit():
             self._credit.clear()
             self.flush()
             if not port.has_credit():
                 await self._credit.wait()
-        self.blocked_since_s = None
 
     def credit(self) -> int:
         """How many messages every port takes now."""
@@ -217,10 +270,10 @@ class Emitter:
 
     async def close(self) -> None:
         """Stop feeding; what waited for credit by `drop_oldest` is dropped."""
-        if self._feeder is not None:
-            self._feeder.cancel()
+        for feeder in list(self._feeders.values()):
+            feeder.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._feeder
+                await feeder
 
 
 HIDDEN = ("error", "status", "complete", "late")

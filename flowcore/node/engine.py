@@ -8,7 +8,7 @@ Invariant: unless `concurrency` says otherwise, one handler (message, timer or l
 """
 
 import asyncio
-import contextlib
+import contextvars
 import inspect
 import logging
 import threading
@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from flowcore.bus.envelope import pack
+from flowcore.bus.envelope import MAX_ENVELOPE, pack
 from flowcore.node.commit import Committer
 from flowcore.node.config import parse
 from flowcore.node.context import Context
@@ -30,10 +30,13 @@ from flowcore.node.state import Record, State, Store
 from flowcore.node.turns import Turns
 from flowcore.node.work import HandlerThread, Timer
 from flowcore.wires.out_port import OutPort
-from flowcore.wires.receipt import Cause, Receipt
+from flowcore.wires.receipt import Receipt
 
 _DEBUG_LIMIT = 8 * 1024
-_TRACEBACK_LIMIT = 8 * 1024
+_TEXT_LIMIT = 8 * 1024  # of an error's text, of its traceback, of what stands for a payload that is too large
+_STATUS_LIMIT = 500
+_SHORTEST_EVERY_S = 0.001
+_LEAST_STOP_S = 0.2  # for each step of a stop, when the ones before took all the time
 _RUN_AGAIN_S, _LONGEST_RUN_AGAIN_S = 0.5, 30.0
 
 
@@ -49,7 +52,7 @@ class Around(Protocol):
     async def give_up(self, body: dict) -> None:
         """Store a message that was given up; returns when it is stored."""
 
-    def stuck(self, message: Message) -> None:
+    def stuck(self, message: Message | None) -> None:
         """A sync handler does not come back from its time-out: this process can't go on."""
 
     def enter(self, work: Any) -> int | None:
@@ -113,7 +116,7 @@ class Engine:
         self.counts = {"handled": 0, "errors": 0, "late": 0, "retried": 0, "given_up": 0}
         self.latencies_ms: deque[float] = deque(maxlen=512)
         self.state = State()
-        self.emitter = Emitter(ports, main_port, settings)
+        self.emitter = Emitter(ports, main_port, settings, lambda error: self.report(error, None))
         self.committer = Committer(self.state, self.emitter, store, inc)
         self.thread = HandlerThread(self.loop, f"{node_id}-handler")
         self.extras = extras or {}
@@ -131,16 +134,17 @@ class Engine:
         node.global_context = Context(contexts if "global" in node_class.context else None, "global")
         self._set_config(*parse(node_class.Config, config))
         if settings.get("concurrency", 1) > 1:
+            self.committer.is_ordered = False
             self.state.refusal = "self.state needs concurrency 1: two handlers at once cannot be stored as one state"
         self.turns = Turns(self)
 
     def _set_config(self, config: Any, references: dict[str, dict]) -> None:
-        self.node.config, self._references = config, references
         self._message_paths = {
             name: MessagePath(reference["$message"])
             for name, reference in references.items()
             if "$message" in reference
         }
+        self.node.config, self._references = config, references
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -154,7 +158,7 @@ class Engine:
 
     async def start(self) -> None:
         """Call `on_go`, begin to handle, and to run a source. After `load`."""
-        await self.call(self.node.on_go)
+        await self._call_as_turn(self.node.on_go)
         self.turns.start()
         if self.node.is_source():
             self._run_task = self.loop.create_task(self._run_source())
@@ -166,41 +170,67 @@ class Engine:
             try:
                 await self.node.run()  # type: ignore[attr-defined]
                 return
-            except asyncio.CancelledError:
-                raise
-            except Exception as e:
-                self.report(e, None)
+            except (Exception, asyncio.CancelledError) as e:
+                if isinstance(e, asyncio.CancelledError) and self._is_cancelled():
+                    raise
+                self.report(e, None)  # a CancelledError that came out of a library is no reason to end either
             if time.monotonic() - started_s > 60:
                 wait_s = _RUN_AGAIN_S
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, _LONGEST_RUN_AGAIN_S)
 
-    async def quiesce(self) -> None:
+    @staticmethod
+    def _is_cancelled() -> bool:
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+
+    async def quiesce(self, timeout_s: float | None = None) -> None:
         """Stop making messages; go on handling them."""
-        if self._run_task is not None:
-            self._run_task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await self._run_task
-            self._run_task = None
+        task, self._run_task = self._run_task, None
+        if task is not None:
+            task.cancel()
+            _, late = await asyncio.wait({task}, timeout=timeout_s)
+            if late:
+                self.node.log.warning("run() does not end though it was cancelled")
 
     async def stop(self, drain_s: float) -> None:
-        """Take nothing more, let the handler finish, call `on_stop`, write the state."""
-        await self.quiesce()
-        await self.turns.stop(drain_s)
+        """Take nothing more, let the handler finish, call `on_stop`, write the state; all within `drain_s`, or so."""
+        until_s = time.monotonic() + drain_s
+
+        def left_s() -> float:
+            return max(_LEAST_STOP_S, until_s - time.monotonic())
+
+        self.emitter.running.set()  # what `on_stop` sends must not wait for a resume
+        await self.quiesce(left_s())
+        if not await self.turns.stop(left_s()):
+            self.node.log.warning("a handler did not end within %.1f s: it is left behind", drain_s)
+            self.committer.abandon()
         try:
-            async with asyncio.timeout(drain_s):
-                await self.call(self.node.on_stop)
+            async with asyncio.timeout(left_s()):
+                await self._call_as_turn(self.node.on_stop)
         except TimeoutError:
             self.node.log.warning("on_stop did not end within %.1f s", drain_s)
+            if self.thread.is_busy:
+                self.committer.abandon()
         except Exception as e:
             self.report(e, None)
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=left_s())
         self.emitter.flush()
-        await self.committer.close(drain_s)
+        await self.committer.close(left_s())
         await self.emitter.close()
         self.thread.close()
+
+    async def _call_as_turn(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a hook that may change the state: what it changed is stored when it is through."""
+        self.committer.turn_begins()
+        try:
+            return await self.call(function, *args)
+        finally:
+            if not self.thread.is_busy:
+                self.committer.turn_ends([])
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a hook: async on the loop, sync in the handler thread."""
@@ -216,7 +246,7 @@ class Engine:
             old, old_references = self.node.config, self._references
             self._set_config(new, references)
             try:
-                await self.call(self.node.on_reconfigure, old)  # type: ignore[attr-defined]
+                await self._call_as_turn(self.node.on_reconfigure, old)  # type: ignore[attr-defined]
             except BaseException:
                 self._set_config(old, old_references)
                 raise
@@ -251,6 +281,13 @@ class Engine:
         self, value: Any, *, port: str | None, topic: str | None, meta: dict | None, position: Any
     ) -> Receipt:
         handling = current.get()
+        if handling is None and position is None and not isinstance(value, Message):
+            receipt = Receipt()
+            if self.emitter.send_value(port, value, topic or "", meta, receipt):
+                if self.emitter.is_turn_over:
+                    self.around.leave(None)  # progress, as below
+                    await asyncio.sleep(0)
+                return receipt
         if isinstance(value, Message):
             draft = value
             if topic is not None or meta is not None:
@@ -265,9 +302,18 @@ class Engine:
             draft.meta = meta
         receipt = Receipt()
         if position is not None:
+            pack(position)  # now, when its sender hears of it
+            receipt.position = position
+        # A task that a handler started may outlive it: its input is acked by then, and waits for nothing.
+        cause = handling.cause if handling is not None and handling.cause.open > 0 else None
+        try:
+            await self.emitter.send(port, draft, cause, receipt)
+        except (TypeError, ValueError):
+            if position is not None:
+                self.committer.track(receipt, position)  # it can never be sent: a replay begins behind it
+            raise
+        if position is not None:
             self.committer.track(receipt, position)
-        cause = handling.cause if handling is not None else None
-        await self.emitter.send(port, draft, cause, receipt)
         if handling is None:
             self.around.leave(None)  # progress: a source that dies after it has begun well
         return receipt
@@ -284,10 +330,10 @@ class Engine:
                 return self._message_paths[name].get(message)
             except PathError as e:
                 raise LookupError(f"config field '{name}': {e}") from None
-        try:
-            return self._flow_values[f"{kind}:{key}"]
-        except KeyError:
-            raise LookupError(f"config field '{name}': {kind} {key!r} is not set") from None
+        value = self._flow_values.get(f"{kind}:{key}")
+        if value is None:
+            raise LookupError(f"config field '{name}': {kind} {key!r} is not set")
+        return value
 
     async def refresh_references(self) -> None:
         """Read the shared values that config fields refer to; before each turn of a node that has such."""
@@ -295,8 +341,7 @@ class Engine:
             for reference in self._references.values():
                 if kind in reference:
                     value = await context.get(reference[kind])
-                    if value is not None:
-                        self._flow_values[f"{kind}:{reference[kind]}"] = value
+                    self._flow_values[f"{kind}:{reference[kind]}"] = value
 
     @property
     def has_shared_references(self) -> bool:
@@ -304,24 +349,21 @@ class Engine:
         return any("$flow" in reference or "$global" in reference for reference in self._references.values())
 
     def timer(self, after_s: float, every_s: float | None, function: Callable[..., Any], args: tuple) -> Timer:
-        timer = Timer(function, args, every_s)
-
-        def due() -> None:
-            if not timer.is_cancelled:
-                self.timers_due.append(timer)
-                self.turns.wake()
-
-        def schedule(seconds: float) -> None:
-            if not timer.is_cancelled:
-                timer.handle = self.clock.call_later(max(0.0, seconds), due)
-
-        timer.schedule = schedule  # type: ignore[attr-defined]
-        self.on_loop(schedule, after_s)
+        if every_s is not None:
+            every_s = max(every_s, _SHORTEST_EVERY_S)
+        timer = Timer(function, args, every_s, self.clock.call_later, self.on_loop, self._on_due)
+        self.on_loop(timer.schedule, after_s)
         return timer
+
+    def _on_due(self, timer: Timer) -> None:
+        self.timers_due.append(timer)
+        self.turns.wake()
 
     def spawn(self, coroutine: Any) -> Any:
         def start() -> asyncio.Task:
-            task = self.loop.create_task(self._guard(coroutine))
+            apart = contextvars.copy_context()
+            apart.run(current.set, None)  # what it sends is not the output of the message that is being handled
+            task = self.loop.create_task(self._guard(coroutine), context=apart)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return task
@@ -351,11 +393,12 @@ class Engine:
             self.loop.call_soon_threadsafe(function, *args)
 
     def set_status(self, text: str, kind: str) -> None:
-        self.on_loop(self._set_status, text, kind)
+        self.on_loop(self._set_status, str(text)[:_STATUS_LIMIT], kind)
 
     def _set_status(self, text: str, kind: str) -> None:
         self.around.status(text, kind)
-        self.send_hidden("status", {"node": self.node.id, "text": text, "kind": kind}, None, None)
+        if self._is_wired("status"):
+            self.emitter.send_newest("status", Message({"node": self.node.id, "text": text, "kind": kind}))
 
     def debug(self, value: Any, message: Message | None) -> None:
         self.on_loop(self.around.event, "debug", _shown(value, message, self.node.id))
@@ -370,7 +413,7 @@ class Engine:
         body = self.error_body(error, message)
         self.counts["errors"] += 1
         self.around.event("error", body)
-        if not self.send_hidden("error", body, message, message.cause if message else None) and message is not None:
+        if not self.send_error(body, message) and message is not None:
             self.keep_given_up(body, message)
 
     def keep_given_up(self, body: dict, message: Message) -> None:
@@ -392,59 +435,78 @@ class Engine:
         body = self.error_body(error, message) | {"tries": tries}
         self.counts["errors"] += 1
         self.around.event("error", body)
-        port = self.emitter.ports.get("error")
-        if port is not None and port.wires:
-            await self.emitter.emit([("error", self._derived(body, message))], message.cause)
-            return
+        if self._is_wired("error"):
+            await self.emitter.wait_for_credit("error")
+            if self.send_error(body, message):
+                return
         await self.around.give_up(body)
         self.counts["given_up"] += 1
 
-    def send_hidden(self, name: str, body: Any, message: Message | None, cause: Cause | None) -> bool:
-        """Send on a hidden port if a deploy wired it; over its window if need be, since these can't wait."""
-        port = self.emitter.ports.get(name)
-        if port is None or not port.wires:
-            return False
-        draft = self._derived(body, message)
-        port.send(
-            body,
-            draft.topic,
-            draft.meta,
-            cause=cause,
-            origin_ns=draft.origin_ns,
-            trace=draft.trace,
-            parent=draft.parent,
-            now_s=time.monotonic(),
-        )
-        self.emitter.flush_soon()
-        return True
+    def _is_wired(self, hidden: str) -> bool:
+        port = self.emitter.ports.get(hidden)
+        return port is not None and bool(port.wires)
 
-    @staticmethod
-    def _derived(body: Any, message: Message | None) -> Message:
-        return message.derive(body) if message is not None else Message(body)
+    def send_error(self, body: dict, message: Message | None) -> bool:
+        """Send on the error port; False when nothing listens there, or it has no credit now, or it does not fit."""
+        if not self._is_wired("error") or not self.emitter.ports["error"].has_credit():
+            return False
+        first = Message(body) if message is None else message.derive(body)
+        for draft in (first, Message(_without_message(body))):
+            try:
+                self.emitter.send_at_once("error", draft, message.cause if message is not None else None)
+            except (TypeError, ValueError):  # a message of nearly the largest size, and its error, are too large
+                continue
+            return True
+        return False
 
     def error_body(self, error: BaseException, message: Message | None) -> dict:
         """What `.error` carries: who, what, the traceback, and the message."""
         text = "".join(traceback.format_exception(error))
-        body = {
+        body: dict[str, Any] = {
             "flow": self.node.flow,
             "node": self.node.id,
             "type": type(self.node).type,
             "error": type(error).__name__,
-            "text": str(error) or type(error).__name__,
-            "traceback": text[-_TRACEBACK_LIMIT:],
+            "text": (str(error) or type(error).__name__)[:_TEXT_LIMIT],
+            "traceback": text[-_TEXT_LIMIT:],
             "ts": time.time_ns(),
         }
         if message is not None:
-            body["message"] = {
-                "id": message.id,
-                "port": message.port,
-                "topic": message.topic,
-                "payload": message.payload,
-                "meta": message.meta,
-                "trace": message.trace,
-                "origin": message.origin_ns,
-            }
+            body["message"] = _kept(message)
         return body
+
+
+def _kept(message: Message) -> dict:
+    """A message as an error carries it; a handler may have made of it what cannot be sent."""
+    kept = {
+        "id": message.id,
+        "port": message.port,
+        "topic": message.topic,
+        "payload": message.payload,
+        "meta": message.meta,
+        "trace": message.trace,
+        "origin": message.origin_ns,
+    }
+    try:
+        size_bytes = len(pack(kept))
+    except (TypeError, ValueError):
+        size_bytes = 0
+    if 0 < size_bytes <= MAX_ENVELOPE + _TEXT_LIMIT:
+        return kept
+    return kept | {"payload": _text_of(message.payload), "topic": "", "meta": {}, "is_cut": True}
+
+
+def _without_message(body: dict) -> dict:
+    if "message" not in body:
+        return body
+    return body | {"message": body["message"] | {"payload": None, "meta": {}, "is_cut": True}}
+
+
+def _text_of(value: Any) -> str:
+    try:
+        return repr(value)[:_TEXT_LIMIT]
+    except Exception:
+        return f"<{type(value).__name__}>"
 
 
 def _shown(value: Any, message: Message | None, node: str) -> dict:
@@ -458,7 +520,7 @@ def _shown(value: Any, message: Message | None, node: str) -> dict:
     try:
         packed = pack(value)
     except (TypeError, ValueError):
-        packed = b"x" * (_DEBUG_LIMIT + 1)
-    if len(packed) <= _DEBUG_LIMIT:
+        packed = b""
+    if 0 < len(packed) <= _DEBUG_LIMIT:
         return body | {"value": value, "is_cut": False}
-    return body | {"value": repr(value)[:_DEBUG_LIMIT], "is_cut": True, "size_bytes": len(packed)}
+    return body | {"value": _text_of(value), "is_cut": True, "size_bytes": len(packed)}

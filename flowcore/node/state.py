@@ -9,7 +9,7 @@ by a message that will not come again is sent again. The engine decides when to 
     StateStale   the record was written by another process since it was read: this one must stop
 """
 
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -53,9 +53,21 @@ class State(MutableMapping[str, Any]):
         self._packed: dict[str, bytes] = {}
         self._size = 0
         self._undo: list[tuple[str, bool, Any, bytes]] = []
-        self.is_dirty = False
+        self.on_dirty: Callable[[], None] = lambda: None  # from any thread, when the first change is to be stored
         self.is_recording = False
+        self._is_dirty = False
         self.refusal = ""  # why this node may not change its state
+
+    @property
+    def is_dirty(self) -> bool:
+        """True when something was changed since this was last set to False."""
+        return self._is_dirty
+
+    @is_dirty.setter
+    def is_dirty(self, value: bool) -> None:
+        was, self._is_dirty = self._is_dirty, value
+        if value and not was:
+            self.on_dirty()
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
@@ -109,6 +121,11 @@ class State(MutableMapping[str, Any]):
                 self._values.pop(key, None)
                 self._packed.pop(key, None)
         self._undo.clear()
+
+    def end(self) -> None:
+        """What was changed since `begin` stays; what is changed now is nobody's to undo."""
+        self._undo.clear()
+        self.is_recording = False
 
     def packed(self) -> bytes:
         """All values as a msgpack map."""

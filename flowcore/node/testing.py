@@ -8,6 +8,7 @@ The node's clock (`now_s`, `after`, `every`) stands still until `await node.adva
 """
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import time
@@ -173,7 +174,7 @@ class Driven:
             wire.queued += 1
             works.append(Foreign(wire, body, partial(_set, future)))
         self.engine.put(works)
-        if self.engine.turns._go.is_set():
+        if not self.engine.turns.is_paused:
             async with asyncio.timeout(20):
                 await asyncio.gather(*handled)
                 await self._settle()
@@ -220,7 +221,8 @@ class Driven:
         async with asyncio.timeout(timeout):
             while not condition():
                 self._changed.clear()
-                await asyncio.wait([asyncio.ensure_future(self._changed.wait())], timeout=0.05)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), 0.05)  # what the node keeps to itself is looked at
 
     async def _settle(self) -> None:
         """Wait until no work is queued or at hand and everything is stored and flushed."""
@@ -229,7 +231,7 @@ class Driven:
             for _ in range(3):
                 await asyncio.sleep(0)
             is_quiet = not engine.queue and not engine.timers_due and not engine.turns.busy
-            if (is_quiet or not engine.turns._go.is_set()) and engine.committer.is_clean:
+            if (is_quiet or engine.turns.is_paused) and engine.committer.is_clean:
                 engine.emitter.flush()
                 return
             await asyncio.sleep(0.001)
@@ -250,7 +252,7 @@ class Driven:
     async def give_up(self, body: dict) -> None:
         self.given_up.append(body)
 
-    def stuck(self, message: Message) -> None:
+    def stuck(self, message: Message | None) -> None:
         self.errors.append({"error": "Stuck", "text": "the handler does not come back from its time-out"})
 
     def enter(self, work: Any) -> int | None:

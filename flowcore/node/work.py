@@ -12,7 +12,7 @@ from flowcore.wires.receipt import Cause
 class Foreign(Cause):
     """A message that an outsider put in: no epoch, no seq, never resent."""
 
-    __slots__ = ("envelope", "on_finished", "wire")
+    __slots__ = ("envelope", "is_done", "on_finished", "wire")
 
     is_latest = False
 
@@ -21,8 +21,12 @@ class Foreign(Cause):
         self.wire = wire
         self.envelope = envelope
         self.on_finished = on_finished
+        self.is_done = False
 
     def finished(self) -> None:
+        if self.is_done:
+            return
+        self.is_done = True
         self.wire.queued -= 1
         if self.on_finished is not None:
             self.on_finished()
@@ -45,16 +49,38 @@ class ForeignInput:
 class Timer:
     """A call that is due later, as `Node.after` and `Node.every` return it."""
 
-    def __init__(self, function: Callable[..., Any], args: tuple, every_s: float | None) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        args: tuple,
+        every_s: float | None,
+        call_later: Callable[[float, Callable[[], None]], Any],
+        on_loop: Callable[..., None],
+        on_due: Callable[["Timer"], None],
+    ) -> None:
         self.function, self.args, self.every_s = function, args, every_s
         self.is_cancelled = False
-        self.handle: Any = None
+        self._call_later, self._on_loop, self._on_due = call_later, on_loop, on_due
+        self._handle: Any = None
+
+    def schedule(self, seconds: float) -> None:
+        """Be due after `seconds`; on the event loop."""
+        if not self.is_cancelled:
+            self._handle = self._call_later(max(0.0, seconds), self._due)
+
+    def _due(self) -> None:
+        if not self.is_cancelled:
+            self._on_due(self)
 
     def cancel(self) -> None:
-        """Do not call (again); harmless when it has been called."""
+        """Do not call (again); harmless when it has been called, and callable from any thread."""
         self.is_cancelled = True
-        if self.handle is not None:
-            self.handle.cancel()
+        self._on_loop(self._forget)  # a handle of the loop is no other thread's to cancel
+
+    def _forget(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
 
 
 class HandlerThread:
@@ -63,6 +89,7 @@ class HandlerThread:
     def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
         self._loop = loop
         self._calls: SimpleQueue = SimpleQueue()
+        self._open = 0  # calls that have not come back
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -74,8 +101,14 @@ class HandlerThread:
     def call(self, function: Callable[..., Any], *args: Any) -> asyncio.Future:
         """Run `function(*args)` in the thread."""
         future = self._loop.create_future()
+        self._open += 1
         self._calls.put((future, function, args))
         return future
+
+    @property
+    def is_busy(self) -> bool:
+        """True while a call has not come back, whether anybody still waits for it or not."""
+        return self._open > 0
 
     def close(self) -> None:
         """End the thread after what it was given."""
@@ -89,18 +122,18 @@ class HandlerThread:
             except BaseException as e:
                 result, error = None, e
             try:
-                self._loop.call_soon_threadsafe(_settle, future, result, error)
+                self._loop.call_soon_threadsafe(self._settle, future, result, error)
             except RuntimeError:
                 return  # the loop is closed
             del call, future, function, args, result, error
 
-
-def _settle(future: asyncio.Future, result: Any, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if isinstance(error, StopIteration):  # a future can't hold one
-        error = RuntimeError(f"handler raised StopIteration: {error}")
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
+    def _settle(self, future: asyncio.Future, result: Any, error: BaseException | None) -> None:
+        self._open -= 1
+        if future.done():
+            return
+        if isinstance(error, (StopIteration, SystemExit)):  # a future can't hold the one; the other ends the process
+            error = RuntimeError(f"{type(error).__name__}: {error}")
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)

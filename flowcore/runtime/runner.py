@@ -24,6 +24,7 @@ from flowcore.bus.envelope import join, pack, unpack
 from flowcore.flow.types import fits
 from flowcore.node.bus_access import BusAccess
 from flowcore.node.engine import Engine
+from flowcore.node.message import Message
 from flowcore.node.node import Node
 from flowcore.runtime.link import MAX_FRAME, Link
 from flowcore.runtime.page import DRAINING, READY, RUNNING, STARTING, Page, wire_hash
@@ -37,6 +38,7 @@ _BEAT_S = 1.0
 _LAST_ACKS_S = 0.05  # how long a replaced process waits for acks of its outputs
 _CONNECT_S = 2.0  # a start does not wait longer for a bus that is away
 _ERRORS_PER_S = 10  # summaries that go to the host; `.error` has them all
+_LINES_PER_S, _LINES_BURST = 200, 1000  # of the node's log
 STUCK_STATUS, STALE_STATUS = 75, 76
 
 
@@ -61,6 +63,7 @@ class Runner:
         self._error_at_s = time.monotonic()
         self._went = False
         self._inherited: bytes | None = None  # handed over to us, not emitted yet
+        self._is_rejecting = False
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -153,7 +156,10 @@ class Runner:
         await wiring.go_live(record.applied)
         for port, envelope in inherited:
             if port in wiring.ports:
-                wiring.ports[port].emit_again([envelope], now_s, Receipt)
+                try:
+                    wiring.ports[port].emit_again([envelope], now_s, Receipt)
+                except (TypeError, ValueError) as e:  # one of the largest size, and the new numbers are longer
+                    engine.report(e, Message(envelope.get("payload"), envelope=envelope))
         engine.emitter.flush()
         self._inherited = None
         self._apply_mode()
@@ -324,8 +330,15 @@ class Runner:
         }
         self.event("error", body)
         self.engine.counts["errors"] += 1
-        if not self.engine.send_hidden("error", body, None, None):
+        if self._is_rejecting or not self._send_rejected(body):
             self.engine.spawn(self.give_up(body))
+
+    def _send_rejected(self, body: dict) -> bool:
+        self._is_rejecting = True  # the error port's own wire may close the cycle, and be as full
+        try:
+            return self.engine.send_error(body, None)
+        finally:
+            self._is_rejecting = False
 
     def _on_stale(self) -> None:
         self.link.send("log", level="error", text=str(self.engine.committer.stale))
@@ -375,8 +388,13 @@ class Runner:
         await self._given_up.keep(body)
 
     def stuck(self, message: Any) -> None:
-        self.link.send("log", level="error", text=f"the handler does not come back from its time-out ({message.id})")
-        os._exit(STUCK_STATUS)
+        which = f" ({message.id})" if message is not None else ""
+        self.link.send("log", level="error", text=f"the handler does not come back from its time-out{which}")
+        asyncio.get_running_loop().create_task(self._end_at_once(STUCK_STATUS))
+
+    async def _end_at_once(self, status: int) -> None:
+        await self.link.flush()  # the loop writes what was sent at its next turn only
+        os._exit(status)  # a thread that hangs keeps the interpreter from ending
 
     def enter(self, work: Any) -> int | None:
         hashed = work.wire.page_hash
@@ -397,12 +415,12 @@ class Runner:
 
     def _beat(self) -> None:
         self.page.beat()
+        asyncio.get_running_loop().call_later(_BEAT_S, self._beat)  # first: statistics that fail are no reason to die
         body = self._statistics.due(
             self._mode if self._state == RUNNING and self._mode != "run" else _WORDS[self._state]
         )
         if body is not None:
             self._publish_event("stats", body)
-        asyncio.get_running_loop().call_later(_BEAT_S, self._beat)
 
     def _set_state(self, state: int) -> None:
         self._state = state
@@ -425,11 +443,30 @@ class _LinkHandler(logging.Handler):
     def __init__(self, link: Link, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self._link, self._loop = link, loop
+        self._allowance, self._at_s, self._dropped = float(_LINES_BURST), time.monotonic(), 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record)[:8192]
+        try:
+            text = self.format(record)[:8192]
+        except Exception:  # `log.info("%d", "x")` must not fail the handler that says it
+            self.handleError(record)
+            return
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(lambda: self._link.send("log", level=record.levelname.lower(), text=text))
+            self._loop.call_soon_threadsafe(self._send, record.levelname.lower(), text)
+
+    def _send(self, level: str, text: str) -> None:
+        """No more than `_LINES_PER_S`: a node that logs at each message must not fill its host's memory."""
+        now_s = time.monotonic()
+        self._allowance = min(_LINES_BURST, self._allowance + (now_s - self._at_s) * _LINES_PER_S)
+        self._at_s = now_s
+        if self._allowance < 1:
+            self._dropped += 1
+            return
+        self._allowance -= 1
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            self._link.send("log", level="warning", text=f"[{dropped} lines were dropped: more than {_LINES_PER_S}/s]")
+        self._link.send("log", level=level, text=text)
 
 
 def load_class(spec: dict[str, Any]) -> type[Node]:

@@ -1,0 +1,427 @@
+"""What is done around a handler: deadline, port type, circuit breaker, time-out, retries, sending what it made.
+
+Sync handlers run in a thread (`flowcore.node.runs`), async ones on the event loop. A time-out counts the handler's own
+time: what its outputs wait for credit is not its fault.
+
+    Stopping   the node is told to stop while a message waits for its next try: it is left to the next process
+
+Invariant: a message is in `done` when its outputs were sent or its error is kept, and in no other case.
+"""
+
+import asyncio
+import contextlib
+import inspect
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from types import AsyncGeneratorType
+from typing import TYPE_CHECKING, Any
+
+from flowcore.node.message import Message, current
+from flowcore.node.node import GiveUp
+from flowcore.node.policies import Breaker, BreakerOpen, HandlerTimeout, is_late, retry_waits
+from flowcore.node.ports import PortTypeError
+from flowcore.node.runs import LONGEST_RUN_S, Call, Run, Watched, some
+from flowcore.node.work import HandlerThread, Timer
+from flowcore.wires.receipt import Cause, Joined
+
+if TYPE_CHECKING:
+    from flowcore.node.engine import Engine
+
+_GRACE_S = 1.0  # for a sync handler to leave after its time-out was raised in it
+
+Ready = tuple[Any, Message]  # a work of the queue, and the message a handler gets
+
+
+class Stopping(Exception):
+    """The node stops: what is at hand is left to the next process."""
+
+
+class _Late(Exception):
+    """Past its deadline: counted, not an error."""
+
+
+class Handling:
+    """Calls the handlers of one engine's node."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        node, settings = engine.node, engine.settings
+        self._timeout_s: float | None = settings.get("timeout_s")
+        deadline = settings.get("deadline") or {}
+        self._age_s, self._late_port = deadline.get("age_s"), deadline.get("late") == "port"
+        self._breaker = Breaker(settings.get("breaker") or {})
+        self._retry = settings.get("retry") or {}
+        self._on_batch: Any = getattr(node, "on_batch", None)
+        self._on_message: Any = getattr(node, "on_message", None)
+        self.takes_batches = self._on_batch is not None
+        self.is_async = _is_async(self._on_batch or self._on_message)
+        self.stopping = asyncio.Event()
+
+    # -- one message after another ------------------------------------------------------------------------------
+
+    async def each(self, works: list[Any], done: list[Any], thread: HandlerThread) -> None:
+        """Handle works in order, for some milliseconds; adds those that are handled to `done`."""
+        ready: deque[Ready] = deque()
+        for work in works:
+            message = Message.arrived(work)
+            refusal = self._refusal(work, message)
+            if refusal is None:
+                ready.append((work, message))
+                continue
+            await self._run_ready(ready, done, thread)
+            if ready:
+                return  # out of time, or stopping
+            await self._refuse(refusal, work, message, done)
+        await self._run_ready(ready, done, thread)
+
+    def _refusal(self, work: Any, message: Message) -> Exception | None:
+        """Why the handler must not see a message; also brings the payload into the port's form."""
+        if (message.deadline_ns is not None or self._age_s is not None) and is_late(
+            work.envelope, self._age_s, time.time_ns()
+        ):
+            return _Late()
+        if work.wire.check is not None:
+            try:
+                message.payload = work.wire.check(message.payload)
+            except PortTypeError as e:
+                return e
+        return None
+
+    async def _refuse(self, refusal: Exception, work: Any, message: Message, done: list[Any]) -> None:
+        engine = self._engine
+        if not isinstance(refusal, _Late):
+            await engine.fail(refusal, message)
+        else:
+            engine.counts["late"] += 1
+            if self._late_port and "late" in engine.emitter.ports:
+                await self._pass_on("late", message, work)
+        done.append(work)
+
+    async def _run_ready(self, ready: deque[Ready], done: list[Any], thread: HandlerThread) -> None:
+        until_s = time.perf_counter() + LONGEST_RUN_S
+        while ready:
+            if done and (self.stopping.is_set() or time.perf_counter() > until_s):
+                return
+            if self._breaker.is_open and (refusal := self._refused_by_breaker()) is not None:
+                work, message = ready.popleft()
+                await self._engine.fail(refusal, message)
+                done.append(work)
+            elif self.is_async:
+                work, message = ready.popleft()
+                await self._finish(work, message, await self._try_async(work, message), done, thread)
+            else:
+                await self._run_in_thread(ready, done, thread)
+
+    def _refused_by_breaker(self) -> BreakerOpen | None:
+        try:
+            self._breaker.check(self._engine.now_s())
+        except BreakerOpen as e:
+            return e
+        return None
+
+    async def _try_async(self, work: Any, message: Message) -> BaseException | None:
+        engine = self._engine
+        slot = engine.around.enter(work)
+        token = current.set(message)
+        try:
+            engine.state.begin()
+            result = self._on_message(message)
+            if isinstance(result, AsyncGeneratorType):
+                await self._send_generated(result, message, work)
+            else:
+                value = await (result if self._timeout_s is None else self._limited(result))
+                if value is not None and not engine.emitter.send_now(value, message, work, time.monotonic()):
+                    await self._send(value, message, work)
+            return None
+        except BaseException as e:
+            engine.state.rollback()
+            if _ends_the_task(e):
+                raise
+            return e
+        finally:
+            current.reset(token)
+            engine.around.leave(slot)
+
+    async def _run_in_thread(self, ready: deque[Ready], done: list[Any], thread: HandlerThread) -> None:
+        """One run of sync handlers: until a failure, a generator with more, or two milliseconds."""
+        emitter = self._engine.emitter
+        run = self._run(list(ready), is_single=self._breaker.is_open)
+        await self._in_thread(thread, run)
+        send_now, now_s = emitter.send_now, time.monotonic()
+        is_plain = not self._breaker.is_open and not self._has_complete
+        for work, message, result in run.finished:
+            error: BaseException | None = None
+            try:
+                if type(result) is list:  # a generator's values
+                    await self._send_all(result, message, work)
+                elif result is not None and not send_now(result, message, work, now_s):
+                    await self._send(result, message, work)
+            except Exception as e:
+                error = e
+            ready.popleft()
+            if error is None and is_plain:
+                done.append(work)
+            else:
+                await self._finish(work, message, error, done, thread, may_retry=False)
+        if run.error is not None:
+            work, message = ready.popleft()
+            await self._finish(work, message, run.error, done, thread)
+        elif run.more is not None:
+            work, message = ready.popleft()
+            error = await self._send_rest(*run.more, message, work, thread)
+            await self._finish(work, message, error, done, thread, may_retry=False)
+
+    def _run(self, ready: list[Ready], *, is_single: bool) -> Run:
+        return Run(self._on_message, ready, self._engine, is_single=is_single, is_timed=self._timeout_s is not None)
+
+    # -- many at once -------------------------------------------------------------------------------------------
+
+    async def batch(self, works: list[Any], done: list[Any], thread: HandlerThread) -> None:
+        """Hand works over together; adds those that are handled to `done`."""
+        ready: list[Ready] = []
+        for work in works:
+            message = Message.arrived(work)
+            refusal = self._refusal(work, message)
+            if refusal is None:
+                ready.append((work, message))
+            else:
+                await self._refuse(refusal, work, message, done)
+        if not ready:
+            return
+        if not self._breaker.is_open:
+            error = await self._try_batch(ready, thread)
+            if error is None or len(ready) == 1:
+                for one in ready:
+                    await self._finish(*one, error, done, thread)
+                return
+        for one in ready:  # one of them may be at fault: each gets its own try
+            refused = self._refused_by_breaker() if self._breaker.is_open else None
+            await self._finish(*one, refused or await self._try_batch([one], thread), done, thread)
+
+    async def _try_batch(self, ready: list[Ready], thread: HandlerThread) -> BaseException | None:
+        engine = self._engine
+        slots = [engine.around.enter(work) for work, _ in ready]
+        joined = Joined([work for work, _ in ready])
+        messages = [message for _, message in ready]
+        try:
+            engine.state.begin()
+            await self._call(self._on_batch, (messages,), joined, thread, is_spread=True)
+            return None
+        except BaseException as e:
+            engine.state.rollback()
+            if _ends_the_task(e):
+                raise
+            return e
+        finally:
+            joined.one_done()
+            for slot in slots:
+                engine.around.leave(slot)
+
+    # -- timers, bypass -----------------------------------------------------------------------------------------
+
+    async def timer(self, timer: Timer, thread: HandlerThread) -> BaseException | None:
+        """Call what is due, like a handler; returns what it raised."""
+        state = self._engine.state
+        try:
+            state.begin()
+            await self._call(timer.function, timer.args, None, thread)
+            return None
+        except BaseException as e:
+            state.rollback()
+            if _ends_the_task(e):
+                raise
+            return e
+
+    async def bypass(self, works: list[Any], done: list[Any], port: str) -> None:
+        """Send messages on as they came."""
+        for work in works:
+            await self._pass_on(port, Message.arrived(work), work)
+            done.append(work)
+
+    async def _pass_on(self, port: str, message: Message, work: Any) -> None:
+        try:
+            await self._engine.emitter.emit([(port, message.derive())], work)
+        except (TypeError, ValueError) as e:  # just over the largest size
+            await self._engine.fail(e, message)
+
+    # -- calls --------------------------------------------------------------------------------------------------
+
+    async def _call(
+        self, function: Any, args: tuple, cause: Cause | None, thread: HandlerThread, is_spread: bool = False
+    ) -> None:
+        """Call a handler that is not for one message, and send what it makes. Raises what it raises.
+
+        Args:
+            is_spread: a list that it returns is many outputs, not one value.
+        """
+        if _is_async(function):
+            result = function(*args)
+            if isinstance(result, AsyncGeneratorType):
+                await self._send_generated(result, None, cause)
+            else:
+                value = await self._limited(result)
+                await self._send_all(value if is_spread and isinstance(value, list) else [value], None, cause)
+            return
+        call = Call(function, *args)
+        await self._in_thread(thread, call)
+        if call.error is not None:
+            raise call.error
+        values = call.values[0] if is_spread and call.is_list else call.values
+        error = await self._send_rest(values, call.rest, None, cause, thread)
+        if error is not None:
+            raise error
+
+    async def _limited(self, awaitable: Awaitable[Any]) -> Any:
+        limit = asyncio.timeout(self._timeout_s)
+        try:
+            async with limit:
+                return await awaitable
+        except TimeoutError:
+            if limit.expired():
+                raise HandlerTimeout(f"not finished after {self._timeout_s} s") from None
+            raise
+
+    async def _in_thread(self, thread: HandlerThread, run: Run | Call) -> None:
+        """Run in the handler thread; past the time-out raise in it, and give the process up if that doesn't help."""
+        future, limit_s = thread.call(run), self._timeout_s
+        if limit_s is None:
+            await future
+            return
+        while not future.done():
+            started_s = run.started_s
+            left_s = limit_s - (time.perf_counter() - started_s) if started_s else limit_s
+            await asyncio.wait({future}, timeout=max(left_s, 0.001))
+            if not future.done() and run.expire(thread.ident, limit_s):
+                await asyncio.wait({future}, timeout=_GRACE_S)
+                if not future.done() and run.is_expired:
+                    await self._give_process_up(run, future)
+        future.result()
+        if isinstance(run.error, HandlerTimeout) and not run.error.args:
+            run.error.args = (f"not finished after {limit_s} s",)
+
+    async def _give_process_up(self, run: Watched, future: asyncio.Future) -> None:
+        self._engine.around.stuck(run.message)
+        await future
+
+    # -- what came of it ----------------------------------------------------------------------------------------
+
+    async def _send(self, result: Any, message: Message | None, cause: Cause | None) -> None:
+        if result is not None:
+            emitter = self._engine.emitter
+            await emitter.emit(emitter.drafts(result, message), cause)
+
+    async def _send_all(self, results: list[Any], message: Message | None, cause: Cause | None) -> None:
+        for result in results:
+            await self._send(result, message, cause)
+
+    async def _send_generated(self, results: AsyncGeneratorType, message: Message | None, cause: Cause | None) -> None:
+        async with contextlib.aclosing(results):
+            while True:
+                try:
+                    result = await self._limited(anext(results))
+                except StopAsyncIteration:
+                    return
+                await self._send(result, message, cause)
+
+    async def _send_rest(
+        self, values: list, rest: Iterator | None, message: Message | None, cause: Any, thread: HandlerThread
+    ) -> BaseException | None:
+        """A generator that yields many: send what it gave, then let it go on, so that back-pressure reaches it."""
+        engine = self._engine
+        while True:
+            try:
+                await self._send_all(values, message, cause)
+            except Exception as e:
+                engine.state.rollback()
+                return e
+            if rest is None:
+                return None
+            engine.emitter.flush()
+            piece = Call(some, rest, message=message)
+            slot = engine.around.enter(cause) if message is not None else None
+            try:
+                await self._in_thread(thread, piece)
+            finally:
+                engine.around.leave(slot, 0)
+            if piece.error is not None:
+                engine.state.rollback()
+                return piece.error
+            values, rest = piece.values[0]
+
+    async def _finish(
+        self,
+        work: Any,
+        message: Message,
+        error: BaseException | None,
+        done: list[Any],
+        thread: HandlerThread,
+        *,
+        may_retry: bool = True,
+    ) -> None:
+        """After a first try: try again where settings say so; then `complete`, or the error is kept."""
+        tries = 1
+        if error is not None and may_retry:
+            for wait_s in retry_waits(self._retry):
+                if isinstance(error, (GiveUp, BreakerOpen)):
+                    break
+                self._engine.counts["retried"] += 1
+                await self._wait_to_retry(wait_s)
+                tries += 1
+                error = await self._try_again(work, message, thread)
+                if error is None:
+                    break
+        if error is None:
+            if self._breaker.is_open:
+                self._breaker.succeeded()
+            if self._has_complete:
+                await self._say_complete(message, work)
+        else:
+            if not isinstance(error, BreakerOpen):
+                self._breaker.failed(self._engine.now_s(), str(error))
+            await self._engine.fail(error, message, tries)
+        done.append(work)
+
+    async def _wait_to_retry(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.stopping.wait()
+        if self.stopping.is_set():
+            raise Stopping
+
+    async def _try_again(self, work: Any, message: Message, thread: HandlerThread) -> BaseException | None:
+        if self.takes_batches:
+            return await self._try_batch([(work, message)], thread)
+        if self.is_async:
+            return await self._try_async(work, message)
+        run = self._run([(work, message)], is_single=True)
+        await self._in_thread(thread, run)
+        if run.error is not None:
+            return run.error
+        if run.more is not None:
+            return await self._send_rest(*run.more, message, work, thread)
+        _, _, result = run.finished[0]
+        return await self._send_rest(result if type(result) is list else [result], None, message, work, thread)
+
+    @property
+    def _has_complete(self) -> bool:
+        port = self._engine.emitter.ports.get("complete")
+        return port is not None and bool(port.wires)
+
+    async def _say_complete(self, message: Message, work: Any) -> None:
+        try:
+            await self._engine.emitter.emit([("complete", message.derive())], work)
+        except (TypeError, ValueError) as e:  # the handler made of it what cannot be sent
+            self._engine.report(e, None)
+
+
+def _is_async(function: Callable[..., Any] | None) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _ends_the_task(error: BaseException) -> bool:
+    """True when it is not the handler's: the task it runs in is cancelled, or ends."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, (GeneratorExit, KeyboardInterrupt))
