@@ -368,12 +368,14 @@ class Host:
 
     async def pause(self, flow: str, node: str | None = None) -> None:
         """Handle nothing more: queues fill and push back. None: every node of the flow."""
+        await self._begun(flow)
         paused = self._desired(flow).paused
         name = EVERY_NODE if node is None else self._node(flow, node)
         await self._desire(flow, paused=(EVERY_NODE,) if name == EVERY_NODE else tuple(dict.fromkeys((*paused, name))))
 
     async def resume(self, flow: str, node: str | None = None) -> None:
         """Undo `pause`."""
+        await self._begun(flow)
         paused = self._desired(flow).paused
         if node is not None:
             name = self._node(flow, node)
@@ -384,6 +386,7 @@ class Host:
 
     async def bypass(self, flow: str, node: str, on: bool = True) -> None:
         """Send input on to the first output of a fitting type, without the node's handler."""
+        await self._begun(flow)
         name = self._node(flow, node)
         others = tuple(one for one in self._desired(flow).bypassed if one != name)
         await self._desire(flow, bypassed=(*others, name) if on else others)
@@ -396,6 +399,7 @@ class Host:
         Raises:
             HostError: a new process did not get ready; an old one that ran goes on.
         """
+        await self._begun(flow)
         run = self._run(flow)
         async with run.turn:
             chosen = list(run.processes.values()) if node is None else self._all_of(flow, node)
@@ -416,11 +420,13 @@ class Host:
 
     async def kill(self, flow: str, node: str) -> list[int]:
         """SIGKILL a node's processes, as a crash would; the supervisor restarts them. Returns the pids."""
+        await self._begun(flow)
         pids = [one.kill("killed on request") for one in self._all_of(flow, node)]
         return [pid for pid in pids if pid is not None]
 
     async def inject(self, flow: str, node: str, port: str | None = None, payload: Any = None, topic: str = "") -> None:
         """Put a message into a node's input (port None: its first), or press the button of a source."""
+        await self._begun(flow)
         one = self._one_of(flow, node)
         if port is not None and port not in one.plan.inputs:
             raise HostError(f"node {node!r} has no input {port!r} (it has: {', '.join(one.plan.inputs) or 'none'})")
@@ -430,6 +436,7 @@ class Host:
 
     async def last(self, flow: str, node: str, port: str | None = None) -> dict[str, Any] | None:
         """The newest envelope of an output port (None: its first), None when it has sent nothing yet."""
+        await self._begun(flow)
         one = self._one_of(flow, node)
         known = (*one.plan.outputs, *HIDDEN_PORTS)
         if port is not None and port not in known:
@@ -478,6 +485,12 @@ class Host:
         if flow not in self.flows():
             raise UnknownFlow(flow, self.flows())
         return flow
+
+    async def _begun(self, flow: str) -> None:
+        """Wait until a flow was applied once: right after the host's start its nodes are not known yet."""
+        if self._known(flow) not in self.reconciler.results:
+            done = self.reconciler.settled(flow, 1)
+            await self._in_time(done, _SETTLE_TIMEOUT_S, f"flow {flow!r} is in the bucket")
 
     def _run(self, flow: str) -> FlowRun:
         run = self.reconciler.runs.get(self._known(flow))
