@@ -29,6 +29,7 @@ BUS_TROUBLE: tuple[type[Exception], ...] = (nats.errors.Error, OSError, TimeoutE
 
 _log = logging.getLogger("flowcore.bus")
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
+_MOST_UNSENT = 32 << 20  # bytes that a server which does not read may leave with us
 
 
 class _Client(nats.aio.client.Client):
@@ -102,6 +103,7 @@ class Connection:
     async def _open(self) -> None:
         while True:
             self.client = _Client()
+            self._sids.clear()  # of the client before: who subscribes from here on does so with this one
             try:
                 await self.client.connect(
                     **self._options,
@@ -119,7 +121,6 @@ class Connection:
                 break
             except (OSError, nats.errors.Error, TimeoutError):
                 await asyncio.sleep(self._next_wait())
-        self._sids.clear()
         await self._reconnected()
 
     def _next_wait(self) -> float:
@@ -156,9 +157,9 @@ class Connection:
                 await subscription.unsubscribe()
 
     def publish(self, subject: str, data: bytes) -> bool:
-        """Send at once; False when the bus is away (the caller keeps what must not be lost)."""
+        """Send at once; False when the bus is away or does not read (the caller keeps what must not be lost)."""
         client = self.client
-        if not client.is_connected:
+        if not client.is_connected or self.unsent_bytes > _MOST_UNSENT or len(data) > client._max_payload:
             return False
         command = b"PUB %b  %d\r\n%b\r\n" % (subject.encode(), len(data), data)
         if client._pending:  # something waits for nats-py's flusher: keep the order
@@ -173,6 +174,11 @@ class Connection:
         """Bytes written here that the socket has not taken yet."""
         writer = getattr(self.client._transport, "_io_writer", None)
         return (writer.transport.get_write_buffer_size() if writer else 0) + self.client._pending_data_size
+
+    @property
+    def max_payload(self) -> int:
+        """The most bytes that the server takes in one message; one that is larger ends the connection."""
+        return self.client._max_payload
 
     async def request(self, subject: str, data: bytes, timeout: float = 5.0, headers: dict | None = None) -> bytes:
         """Ask and wait for the answer's data.

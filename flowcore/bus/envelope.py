@@ -8,6 +8,7 @@ Envelopes are packed one by one and joined, because a producer keeps the packed 
 Invariant: nothing decoded here is larger than the limits say, in bytes, depth or number of elements.
 """
 
+import json
 import struct
 import threading
 from collections.abc import Iterable
@@ -119,6 +120,31 @@ def unpack_foreign(data: bytes, *, limit: int = MAX_ENVELOPE) -> Any:
     except Exception as e:
         raise Malformed(f"not msgpack: {e or type(e).__name__}") from None
     check_depth(value)
+    return value
+
+
+def json_foreign(data: bytes, *, limit: int = MAX_ENVELOPE) -> Any:
+    """Decode JSON from outside, bounded as `unpack_foreign` is; what msgpack can't hold is refused.
+
+    Raises:
+        Malformed: not JSON, or beyond the limits.
+    """
+    if len(data) > limit:
+        raise Malformed(f"{len(data)} bytes, the limit is {limit}")
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_ELEMENTS:  # commas in texts count too
+        raise Malformed(f"more than {MAX_ELEMENTS} elements")
+    try:
+        value = json.loads(data, parse_int=_whole)
+    except (ValueError, RecursionError) as e:
+        raise Malformed(f"not JSON: {e}") from None
+    check_depth(value)
+    return value
+
+
+def _whole(digits: str) -> int:
+    value = int(digits)
+    if not -(1 << 63) <= value < 1 << 64:
+        raise ValueError(f"{digits[:40]} does not fit 64 bits")
     return value
 
 

@@ -5,6 +5,7 @@ waits while the bus is away: a state that is not stored acks nothing, so the wir
 """
 
 import asyncio
+import itertools
 import json
 import logging
 import random
@@ -18,6 +19,8 @@ from flowcore.node.state import Record, StateStale
 _WRONG_LAST_SEQUENCE = 10071
 _LAST_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
+
+_SAID_EACH = 30  # tries
 
 _log = logging.getLogger("flowcore.store")
 
@@ -43,7 +46,11 @@ class _Entries:
 
         Raises:
             OSError: the bus refused for another reason (its text says which), such as a full bucket.
+            ValueError: it is larger than the bus takes in one message.
         """
+        if self._connection.is_up and len(value) > self._connection.max_payload:
+            most = self._connection.max_payload
+            raise ValueError(f"{self._bucket} {key}: {len(value):,} bytes, the bus takes {most:,} in one message")
         headers = None if revision is None else {_LAST_SEQUENCE: str(revision)}
         answer = await self._ask(f"$KV.{self._bucket}.{key}", value, headers)
         body = json.loads(answer.data)
@@ -80,6 +87,7 @@ class BusStore:
 
         Raises:
             StateStale: another process has written since.
+            ValueError: it is larger than the bus takes; less of it may be un-acked at the next try.
         """
         while True:
             try:
@@ -139,13 +147,15 @@ class GivenUp:
             data = pack(body | {"message": repr(body.get("message"))[:8192]})
         headers = self._identity(body)
         wait_s = _FIRST_WAIT_S
-        while True:
+        for tries in itertools.count(1):
             try:
                 answer = json.loads(await self._connection.request(self._subject, data, headers=headers))
                 if "error" not in answer:
                     return
-                _log.warning("a message that was given up cannot be stored: %s", answer["error"].get("description"))
-            except (TimeoutError, ValueError):
-                pass
+                trouble = answer["error"].get("description")
+            except (TimeoutError, ValueError) as e:
+                trouble = str(e)
+            if self._connection.is_up and tries % _SAID_EACH == 1:
+                _log.warning("a message that was given up cannot be stored: %s", trouble)
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)

@@ -14,7 +14,7 @@ from typing import Any
 
 from flowcore.bus import subjects
 from flowcore.bus.connection import Connection
-from flowcore.bus.envelope import Malformed, unpack, unpack_foreign
+from flowcore.bus.envelope import Malformed, json_foreign, unpack, unpack_foreign
 from flowcore.flow.resolved import WireSpec
 from flowcore.node.ports import In
 from flowcore.node.work import Foreign, ForeignInput
@@ -27,6 +27,7 @@ from flowcore.wires.out_wire import FeedbackWire, LatestWire, OutWire, WireEnds
 from flowcore.wires.share import SharedWire
 
 TICK_S, IDLE_TICK_S = 0.025, 0.5
+_LONGEST_ID = 256
 
 
 class Wiring:
@@ -377,6 +378,7 @@ class Wiring:
             return
         for wire in wires:
             wire.on_live(frame, now_s)
+            frame = unpack(data) if len(wires) > 1 else frame  # what one input's handler changes is not another's
 
     def _on_offer(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
         wire = self._offer_of.get(subject)
@@ -556,13 +558,7 @@ def _from_outside(data: bytes) -> list[dict]:
     Raises:
         Malformed: neither.
     """
-    if data[:1] in (b"{", b"["):
-        try:
-            value = json.loads(data.decode())
-        except (ValueError, RecursionError) as e:
-            raise Malformed(f"not JSON: {e}") from None
-    else:
-        value = unpack_foreign(data)
+    value = json_foreign(data) if data[:1] in (b"{", b"[") else unpack_foreign(data)
     found = value if isinstance(value, list) else [value]
     messages = []
     for one in found:
@@ -570,9 +566,12 @@ def _from_outside(data: bytes) -> list[dict]:
             raise Malformed('not an envelope: a map with at least {"payload": ...}')
         if not isinstance(one.get("topic", ""), str) or not isinstance(one.get("meta", {}), dict):
             raise Malformed("an envelope's topic is a text, its meta a map")
-        kept = {key: one[key] for key in ("payload", "topic", "meta", "trace", "parent") if key in one}
+        kept = {key: one[key] for key in ("payload", "topic", "meta") if key in one}
+        for key in ("trace", "parent"):
+            if isinstance(one.get(key), str) and len(one[key]) <= _LONGEST_ID:
+                kept[key] = one[key]
         for key in ("origin", "deadline"):
-            if isinstance(one.get(key), int):
+            if type(one.get(key)) is int and 0 <= one[key] < 1 << 63:
                 kept[key] = one[key]
         kept["ts"] = time.time_ns()
         messages.append(kept)

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -25,7 +26,7 @@ from flowcore.wires.out_wire import WireEnds
 
 _MOST_AT_ONCE, _MOST_BYTES = 256, 256 * 1024
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
-_PULL_S = 30.0
+_PULL_S, _PULL_AGAIN_S = 30.0, 0.5
 _KEEP_ALIVE_S = 1.5  # the consumer's ack_wait is a few times this
 _GAP_S = 12.0  # after this a hole in the stream counts as lost (the stream's own limits took it)
 
@@ -192,6 +193,7 @@ class DurableInWire:
         self._parked: dict[int, Any] = {}
         self._stored: dict[tuple[int, int], _Stored] = {}  # (epoch, seq) of an item -> its stream message
         self._room = asyncio.Event()
+        self._hole_since_s = 0.0  # since when what is parked waits for an earlier one
         self._tasks: list[asyncio.Task] = []
 
     def resume(self, applied: tuple[int, int]) -> None:
@@ -204,46 +206,60 @@ class DurableInWire:
             self._tasks = [loop.create_task(self._pull()), loop.create_task(self._keep_alive())]
 
     def on_up(self) -> None:
-        """The bus is back: what was under way to us comes again."""
+        """The bus is back: what was under way to us comes again, and what we had asked for is forgotten there."""
         self._expected = 0
         self._parked.clear()
+        if self._tasks:
+            self._tasks[0].cancel()
+            self._tasks[0] = asyncio.get_running_loop().create_task(self._pull())
 
     async def _pull(self) -> None:
-        subscription, hole_since_s = None, 0.0
-        loop = asyncio.get_running_loop()
+        trouble = ""
         while True:
-            while self.queued >= self.window:
-                self._room.clear()
-                await self._room.wait()
+            subscription = None
             try:
-                if subscription is None:
-                    js = self._connection.jetstream()
-                    subscription = await js.pull_subscribe_bind(durable=self._consumer, stream=self._stream)
-                if not self._expected:
-                    info = await self._connection.jetstream().consumer_info(self._stream, self._consumer)
-                    self._expected = (info.ack_floor.stream_seq if info.ack_floor else 0) + 1
-                    self._skip_done()
-                timeout_s = 1.0 if self._parked else _PULL_S
-                messages = await subscription.fetch(16, timeout=timeout_s)
-            except TimeoutError:
-                messages = []
-            except BUS_TROUBLE as e:
-                _log.debug("durable wire %s: %s", self.ends.id, e)
-                subscription = None
-                await asyncio.sleep(0.5)
-                continue
-            for message in messages:
-                self._parked[message.metadata.sequence.stream] = message
+                js = self._connection.jetstream()
+                subscription = await js.pull_subscribe_bind(durable=self._consumer, stream=self._stream)
+                while True:
+                    await self._pull_some(subscription)
+                    trouble = ""
+            except Exception as e:  # whatever a library makes of an answer, the wire must not end of it
+                text = f"{type(e).__name__}: {e}"
+                if self._connection.is_up and text != trouble:
+                    trouble = text
+                    _log.warning("durable wire %s: %s", self.ends.id, text)
+            finally:
+                if subscription is not None:
+                    with contextlib.suppress(*BUS_TROUBLE):
+                        await subscription.unsubscribe()
+            await asyncio.sleep(_PULL_AGAIN_S)
+
+    async def _pull_some(self, subscription: Any) -> None:
+        """Take what the stream has, or wait for it."""
+        while self.queued >= self.window:
+            self._room.clear()
+            await self._room.wait()
+        if not self._expected:
+            info = await self._connection.jetstream().consumer_info(self._stream, self._consumer)
+            self._expected = (info.ack_floor.stream_seq if info.ack_floor else 0) + 1
+            self._skip_done()
+        try:
+            messages = await subscription.fetch(16, timeout=1.0 if self._parked else _PULL_S)
+        except TimeoutError:
+            messages = []
+        for message in messages:
+            self._parked[message.metadata.sequence.stream] = message
+        self._take_in_order()
+        now_s = time.monotonic()
+        if not self._parked:
+            self._hole_since_s = 0.0
+        elif not self._hole_since_s:
+            self._hole_since_s = now_s
+        elif now_s - self._hole_since_s > _GAP_S:
+            self.counts["gaps"] += 1
+            _log.warning("durable wire %s: stream messages before %d are gone", self.ends.id, min(self._parked))
+            self._expected, self._hole_since_s = min(self._parked), 0.0
             self._take_in_order()
-            if not self._parked:
-                hole_since_s = 0.0
-            elif not hole_since_s:
-                hole_since_s = loop.time()
-            elif loop.time() - hole_since_s > _GAP_S:
-                self.counts["gaps"] += 1
-                _log.warning("durable wire %s: stream messages before %d are gone", self.ends.id, min(self._parked))
-                self._expected, hole_since_s = min(self._parked), 0.0
-                self._take_in_order()
 
     def _skip_done(self) -> None:
         in_work = {stored.message.metadata.sequence.stream for stored in self._stored.values()}

@@ -91,12 +91,15 @@ class Server:
 class Connection:
     """Has what the engine uses of `flowcore.bus.connection.Connection`."""
 
+    max_payload = 8 << 20
+
     def __init__(self, url: str, *, on_up: Callable, on_down: Callable | None = None, **_: Any) -> None:
         self.process = running.get()
         self.world: World = self.process.world
         self.server = self.world.server
         self.process.connection = self
         self.is_up = False
+        self.max_payload = 8 << 20
         self.generation = 0  # each connect begins a new one; frames of an older one are lost
         self.subscribed: dict[str, tuple[Callable[[str], bool], Callable]] = {}  # at the server
         self.client = self  # requests go through it

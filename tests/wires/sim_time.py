@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from flowcore.node import commit, emit, engine, turns
+from flowcore.node import commit, emit, engine, handling, runs, turns
 from flowcore.runtime import runner, stats, store, wiring
 from flowcore.wires import out_port
 
@@ -87,10 +87,17 @@ class InlineThread:
     def __init__(self, loop: VirtualLoop, name: str) -> None:
         self._loop = loop
         self._free_at_s = 0.0
+        self._open = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """A call has not come back."""
+        return self._open > 0
 
     def call(self, function: Callable[..., Any], *args: Any) -> asyncio.Future:
         """Run it soon."""
         future = self._loop.create_future()
+        self._open += 1
         rng = running.get().world.rng
         begin_s = max(self._free_at_s, self._loop.time()) + rng.choice((0.0, rng.uniform(*HANDLER_S) / 2))
         self._free_at_s = end_s = begin_s + rng.uniform(*HANDLER_S) / 2
@@ -103,6 +110,7 @@ class InlineThread:
             self._loop.call_at(end_s, settle, result, error)
 
         def settle(result: Any, error: Exception | None) -> None:
+            self._open -= 1
             if future.done():
                 return
             if error is None:
@@ -139,7 +147,7 @@ _clock = SimpleNamespace(
 def simulated(connection: type) -> Iterator[None]:
     """The engine on simulated clock, threads and bus; nothing else of it is changed."""
     with contextlib.ExitStack() as stack:
-        for module in (commit, emit, engine, turns, runner, stats, wiring, out_port):
+        for module in (commit, emit, engine, handling, runs, turns, runner, stats, wiring, out_port):
             if hasattr(module, "time"):
                 stack.enter_context(mock.patch.object(module, "time", _clock))
         for module in (engine, turns):
