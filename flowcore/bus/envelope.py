@@ -36,6 +36,8 @@ class _Packers(threading.local):
 
 def _plain(value: Any) -> Any:
     """A pydantic model travels as the map of its fields."""
+    if isinstance(value, int):
+        raise ValueError("a whole number that does not fit 64 bits")
     dump = getattr(value, "model_dump", None)
     if dump is None or isinstance(value, type):
         raise TypeError(f"can not serialize {type(value).__name__!r} object")
@@ -54,7 +56,7 @@ def pack(value: Any) -> bytes:
     """
     try:
         return _packers.packer.pack(value)
-    except OverflowError as e:
+    except OverflowError as e:  # a length beyond 32 bits
         raise ValueError(str(e)) from None
 
 
@@ -114,6 +116,7 @@ def unpack_foreign(data: bytes, *, limit: int = MAX_ENVELOPE) -> Any:
             object_pairs_hook=as_map,
             ext_hook=_no_extension,
             max_ext_len=limit,
+            timestamp=1,
         )
     except Malformed:
         raise

@@ -29,7 +29,7 @@ def rows(status: dict[str, Any]) -> Iterator[tuple[str, ...]]:
                 str(drops),
                 "" if p50 is None else f"{p50:.2f}",
                 f"{node['cpu'] * 100:.1f}",
-                f"{node['rss_bytes'] / 1e6:.0f}",
+                f"{(stats.get('pss_bytes') or node['rss_bytes']) / 1e6:.0f}",
                 node["reason"] or node["badge"],
             )
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
+from pydantic_core import PydanticCustomError
 
 FORMAT = 1
 """The version of the flow file that this flowcore reads and writes."""
@@ -226,6 +227,13 @@ class FlowDocument(Strict):
     groups: list[GroupDef] = Field(default_factory=list)
     resources: dict[Id, ResourceDef] = Field(default_factory=dict)
     ui: dict[str, Any] = Field(default_factory=dict, description="How the editor shows it; changes restart nothing")
+
+    @field_validator("id")
+    @classmethod
+    def _is_free(cls, value: str) -> str:
+        if value == "global":  # its shared values would have the keys of the global context
+            raise PydanticCustomError("reserved", "'global' is the context of all flows; name the flow otherwise")
+        return value
 
     def model_post_init(self, context: Any) -> None:
         """Tell every part where it stands, for the errors."""

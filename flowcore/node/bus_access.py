@@ -8,10 +8,12 @@ and must not choose one of the engine's.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flowcore.bus.connection import Connection
 from flowcore.node.node import Node
+
+if TYPE_CHECKING:  # who writes a node imports this, and needs no bus for it
+    from flowcore.bus.connection import Connection
 
 OUTSIDE_INBOX = "_INBOX."
 
@@ -21,7 +23,7 @@ Arrived = Callable[[str, bytes, str], None]  # subject, content, reply subject (
 class BusAccess:
     """Publish, subscribe, ask and answer on a node's own connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: "Connection") -> None:
         self._connection = connection
 
     async def subscribe(self, subject: str, arrived: Arrived, *, queue: str = "") -> "Subscribed":
@@ -58,7 +60,7 @@ class BusAccess:
 class Subscribed:
     """A subscription that lasts until it is closed."""
 
-    def __init__(self, connection: Connection, subject: str) -> None:
+    def __init__(self, connection: "Connection", subject: str) -> None:
         self._connection, self._subject = connection, subject
 
     async def close(self) -> None:

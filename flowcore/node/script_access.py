@@ -5,10 +5,12 @@ sandbox must be is the node's setting `sandbox`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowcore.node.node import Node
-from flowcore.script.client import ScriptWorker
+
+if TYPE_CHECKING:
+    from flowcore.script.client import ScriptWorker
 
 
 def script_of(
@@ -19,7 +21,7 @@ def script_of(
     env: Mapping[str, Any] | None = None,
     deadline_s: float = 5.0,
     memory_mb: int = 256,
-) -> ScriptWorker:
+) -> "ScriptWorker":
     """A script of this node, with the node's state as its `context`, not started yet.
 
     Args:
@@ -30,6 +32,8 @@ def script_of(
     Raises:
         RuntimeError: the node runs without a script zygote, as in `drive` when no `script_socket` was given.
     """
+    from flowcore.script.client import ScriptWorker  # only nodes with a script need it
+
     socket = node.engine.extras.get("script_socket")
     if not socket:
         raise RuntimeError(f"{node.type} needs the script zygote, and runs without one")

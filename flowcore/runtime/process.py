@@ -21,7 +21,6 @@ from flowcore.runtime.page import Page
 KILL_AFTER_BYE_S = 3.0
 BYE_GRACE_S = 2.0  # beyond the drain time that the process was given
 # What a start raises that only another source or another config can mend.
-_PERMANENT = ("SyntaxError", "IndentationError", "TabError", "ImportError", "ModuleNotFoundError", "ValidationError")
 
 
 class StartFailed(Exception):
@@ -180,8 +179,7 @@ class NodeProcess:
                     self._running.set_result(None)
             case "fail" if not self._ready.done():
                 error = str(message.get("error") or "failed to start")
-                permanent = bool(message.get("permanent")) or error.partition(":")[0] in _PERMANENT
-                failed = StartFailed(error, str(message.get("traceback") or ""), permanent)
+                failed = StartFailed(error, str(message.get("traceback") or ""), bool(message.get("permanent")))
                 self._ready.set_exception(failed)
             case _:
                 self._listener.on_frame(self, message)

@@ -74,13 +74,17 @@ class Runner:
         self.link = await Link.open(sock, self._on_frame, self._on_host_gone)
         self.page.beat()
         self._log_to_link()
+        is_built = False
         try:
             node_class = load_class(self.spec)
             await self._build(node_class)
+            is_built = True
             await self.engine.warm_up()
         except BaseException as e:
             text = f"{type(e).__name__}: {e}"
-            self.link.send("fail", error=text, traceback=traceback.format_exc()[-8192:])
+            # What is wrong with the code or the config stays wrong; what `on_start` could not reach may come back.
+            permanent = not is_built or isinstance(e, (ImportError, SyntaxError))
+            self.link.send("fail", error=text, permanent=permanent, traceback=traceback.format_exc()[-8192:])
             await self.link.flush()
             return 1
         gc.freeze()  # what is loaded stays: not looked through again, and its pages stay shared with the fork server

@@ -4,8 +4,8 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
-from flowcore.node import In, Message, Node, NodeConfig, Outputs, field
-from flowcore.node.script_access import handles_one_by_one, script_of
+from flowcore.node import In, Message, Node, NodeConfig, Outputs, field, script_of
+from flowcore.node.script_access import handles_one_by_one
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -68,7 +68,7 @@ class Function(Node):
         await self._script.start()
         if self._script.missing:
             self.log.warning("the script runs without these layers of its sandbox: %s", "; ".join(self._script.missing))
-        self.after(0, self._begin)  # only then the state is here
+        self.after(0, self._begin)  # the state is here then; what `on_go` sends could wait for a resume
 
     async def _begin(self) -> AsyncIterator[Any]:
         for output in self._made(await self._script.begin(), None):

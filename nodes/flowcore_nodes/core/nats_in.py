@@ -3,9 +3,9 @@ from typing import Any
 
 from pydantic import field_validator
 
-from flowcore.node import Node, NodeConfig, Out, field
-from flowcore.node.bus_access import bus_of
-from flowcore_nodes.core.bus_payload import Format, check_subject, decode
+from flowcore.node import Node, NodeConfig, Out, bus_of, field
+from flowcore.node.formats import Format, read
+from flowcore_nodes.core.bus_subject import check_subject
 
 
 class NatsIn(Node):
@@ -62,7 +62,7 @@ class NatsIn(Node):
             while True:
                 subject, content, reply = await waiting.get()
                 try:
-                    payload: Any = decode(content, config.format)
+                    payload: Any = read(content, config.format)
                     await self.send(payload, topic=subject, meta={"reply": reply} if reply else {})
                 except (TypeError, ValueError) as e:  # not in its format, or too large or too deep for a wire
                     self.report(ValueError(f"{subject}: {e}"))

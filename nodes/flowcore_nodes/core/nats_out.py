@@ -2,9 +2,10 @@ from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
-from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, field
-from flowcore.node.bus_access import bus_of, is_answerable
-from flowcore_nodes.core.bus_payload import Format, check_subject, decode, encode, fits_subject
+from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, bus_of, field
+from flowcore.node.bus_access import is_answerable
+from flowcore.node.formats import BadPayload, Format, read, write
+from flowcore_nodes.core.bus_subject import check_subject, fits_subject
 
 
 class NatsOut(Node):
@@ -54,9 +55,9 @@ class NatsOut(Node):
     async def on_message(self, message: Message) -> Message | None:
         subject = self._subject(message)
         try:
-            content = encode(message.payload, self.config.format)
-        except (TypeError, ValueError) as e:
-            raise GiveUp(f"can't be written as {self.config.format}: {e}") from None
+            content = write(message.payload, self.config.format)
+        except BadPayload as e:
+            raise GiveUp(str(e)) from None
         if self.config.to == "reply":
             self._publish(subject, content, is_reply=True)
             return None
@@ -65,7 +66,7 @@ class NatsOut(Node):
             return None
         answer = await bus_of(self).request(subject, content, timeout=self.config.request_timeout_s)
         try:
-            payload: Any = decode(answer, self.config.answer_format)
+            payload: Any = read(answer, self.config.answer_format)
         except ValueError as e:
             raise GiveUp(f"the answer of {subject} is {e}") from None
         return message.derive(payload, topic=subject)

@@ -1,8 +1,7 @@
 import asyncio
 from typing import Any, Literal
 
-from flowcore.node import Message, Out, field
-from flowcore_nodes.iot import payload
+from flowcore.node import Message, Out, field, formats
 from flowcore_nodes.iot.broker import LinkConfig, check_filter
 from flowcore_nodes.iot.connect import Connects
 from flowcore_nodes.iot.link import Arrived, Subscription
@@ -31,7 +30,7 @@ class MqttIn(Connects):
     class Config(LinkConfig):
         topic: str | list[str] = field(description="Topic filter or filters: '+' is one level, '#' the rest")
         qos: Literal[0, 1, 2] = field(1, description="Highest quality of service: 0, 1 or 2")
-        format: payload.Format = field("auto", description="What the bytes are; auto: JSON, else text, else bytes")
+        format: formats.Format = field("auto", description="What the bytes are; auto: JSON, else text, else bytes")
         clean_session: bool = field(True, description="false: the broker keeps QoS 1 and 2 for us while we are away")
         retained: bool = field(True, description="Pass on what the broker had kept from before we subscribed")
         queue: int = field(1000, ge=1, le=60_000, description="How many messages may wait here for the flow")
@@ -61,7 +60,7 @@ class MqttIn(Connects):
             return
         meta = {"qos": arrived.qos, "retain": arrived.retain}
         try:
-            value = payload.read(arrived.payload, self.config.format)
+            value = formats.read(arrived.payload, self.config.format)
             receipt = await self.send(value, topic=arrived.topic, meta=meta)
         except (ValueError, TypeError) as error:  # not in the format, or nothing that an envelope can hold
             self.report(error, Message(arrived.payload[:1024], arrived.topic, meta))

@@ -1,8 +1,7 @@
 import asyncio
 from typing import Any, Literal
 
-from flowcore.node import In, Message, field
-from flowcore_nodes.iot import payload
+from flowcore.node import In, Message, field, formats
 from flowcore_nodes.iot.broker import EMBEDDED, BadTopic, LinkConfig, check_filter, check_topic, fits
 from flowcore_nodes.iot.connect import Connects
 
@@ -31,7 +30,7 @@ class MqttOut(Connects):
         )
         qos: Literal[0, 1, 2] = field(1, description="Quality of service: 0 at most, 1 at least, 2 exactly once")
         retain: bool = field(False, dynamic=True, description="The broker keeps the newest for later subscribers")
-        format: payload.Format = field("auto", description="auto: bytes and text as they are, all else as JSON")
+        format: formats.Format = field("auto", description="auto: bytes and text as they are, all else as JSON")
 
     in_ = In(Any, "What to publish")
 
@@ -55,7 +54,7 @@ class MqttOut(Connects):
     async def _publish(self, message: Message) -> None:
         try:
             topic = self._check(self.setting("topic", message) or message.topic)
-            data = payload.write(message.payload, self.config.format)
+            data = formats.write(message.payload, self.config.format)
             await self._link.publish(topic, data, self.config.qos, bool(self.setting("retain", message)))
         except (ValueError, LookupError) as error:
             self.report(error, message)

@@ -4,7 +4,8 @@ import math
 
 import msgpack
 import pytest
-from flowcore_nodes.iot.payload import BadPayload, read, write
+
+from flowcore.node.formats import BadPayload, read, write
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,7 @@ def test_reads_each_form(data, form, payload):
         (b"\xc1", "msgpack", "not msgpack"),
         (b"\x92\x01", "msgpack", "not msgpack"),
         (b"\x91" * 5000, "msgpack", "not msgpack"),
+        (msgpack.packb(msgpack.ExtType(1, b"forged")), "msgpack", "extension type 1"),
     ],
 )
 def test_says_what_cannot_be_read(data, form, why):

@@ -1,9 +1,9 @@
-"""What is in an MQTT message: bytes to a payload and back, in one of five ways."""
+"""Bytes of a program outside to a payload and back, in one of five forms: what MQTT, NATS and file nodes share."""
 
 import json
 from typing import Any, Literal
 
-import msgpack
+from flowcore.bus.envelope import Malformed, pack, unpack_foreign
 
 Format = Literal["auto", "json", "msgpack", "text", "bytes"]
 
@@ -24,9 +24,9 @@ def read(data: bytes, form: Format) -> Any:
         return data
     if form == "msgpack":
         try:
-            return msgpack.unpackb(data, strict_map_key=False)
-        except (ValueError, msgpack.UnpackException) as e:
-            raise BadPayload(f"not msgpack: {e or type(e).__name__} ({_begin(data)})") from None
+            return unpack_foreign(data)
+        except Malformed as e:
+            raise BadPayload(f"{e} ({_begin(data)})") from None
     try:
         text = data.decode()
     except UnicodeDecodeError as e:
@@ -59,7 +59,7 @@ def write(payload: Any, form: Format) -> bytes:
         raise BadPayload(f"format 'bytes' needs bytes, got {type(payload).__name__}")
     try:
         if form == "msgpack":
-            return msgpack.packb(payload)
+            return pack(payload)
         if form == "text" and isinstance(payload, (bytes, bytearray)):
             return payload.decode().encode()
         text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
