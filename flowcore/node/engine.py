@@ -13,12 +13,11 @@ import inspect
 import logging
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from flowcore.bus.envelope import MAX_ENVELOPE, pack
+from flowcore.bus.envelope import pack
 from flowcore.node.commit import Committer
 from flowcore.node.config import parse
 from flowcore.node.context import Context
@@ -26,14 +25,13 @@ from flowcore.node.emit import Emitter
 from flowcore.node.message import Message, current
 from flowcore.node.node import Node
 from flowcore.node.paths import MessagePath, PathError
+from flowcore.node.reports import debug_body, error_body, without_message
 from flowcore.node.state import Record, State, Store
 from flowcore.node.turns import Turns
 from flowcore.node.work import HandlerThread, Timer
 from flowcore.wires.out_port import OutPort
 from flowcore.wires.receipt import Receipt
 
-_DEBUG_LIMIT = 8 * 1024
-_TEXT_LIMIT = 8 * 1024  # of an error's text, of its traceback, of what stands for a payload that is too large
 _STATUS_LIMIT = 500
 _SHORTEST_EVERY_S = 0.001
 _LEAST_STOP_S = 0.2  # for each step of a stop, when the ones before took all the time
@@ -401,7 +399,7 @@ class Engine:
             self.emitter.send_newest("status", Message({"node": self.node.id, "text": text, "kind": kind}))
 
     def debug(self, value: Any, message: Message | None) -> None:
-        self.on_loop(self.around.event, "debug", _shown(value, message, self.node.id))
+        self.on_loop(self.around.event, "debug", debug_body(value, message, self.node.id))
 
     # -- errors ---------------------------------------------------------------------------------------------------
 
@@ -410,7 +408,7 @@ class Engine:
         self.on_loop(self._report, error, message)
 
     def _report(self, error: BaseException, message: Message | None) -> None:
-        body = self.error_body(error, message)
+        body = error_body(self.node, error, message)
         self.counts["errors"] += 1
         self.around.event("error", body)
         if not self.send_error(body, message) and message is not None:
@@ -432,7 +430,7 @@ class Engine:
 
     async def fail(self, error: BaseException, message: Message, tries: int = 1) -> None:
         """A handler has failed for good: report, hand the message to a catch, or store it. The caller acks it then."""
-        body = self.error_body(error, message) | {"tries": tries}
+        body = error_body(self.node, error, message) | {"tries": tries}
         self.counts["errors"] += 1
         self.around.event("error", body)
         if self._is_wired("error"):
@@ -451,76 +449,10 @@ class Engine:
         if not self._is_wired("error") or not self.emitter.ports["error"].has_credit():
             return False
         first = Message(body) if message is None else message.derive(body)
-        for draft in (first, Message(_without_message(body))):
+        for draft in (first, Message(without_message(body))):
             try:
                 self.emitter.send_at_once("error", draft, message.cause if message is not None else None)
             except (TypeError, ValueError):  # a message of nearly the largest size, and its error, are too large
                 continue
             return True
         return False
-
-    def error_body(self, error: BaseException, message: Message | None) -> dict:
-        """What `.error` carries: who, what, the traceback, and the message."""
-        text = "".join(traceback.format_exception(error))
-        body: dict[str, Any] = {
-            "flow": self.node.flow,
-            "node": self.node.id,
-            "type": type(self.node).type,
-            "error": type(error).__name__,
-            "text": (str(error) or type(error).__name__)[:_TEXT_LIMIT],
-            "traceback": text[-_TEXT_LIMIT:],
-            "ts": time.time_ns(),
-        }
-        if message is not None:
-            body["message"] = _kept(message)
-        return body
-
-
-def _kept(message: Message) -> dict:
-    """A message as an error carries it; a handler may have made of it what cannot be sent."""
-    kept = {
-        "id": message.id,
-        "port": message.port,
-        "topic": message.topic,
-        "payload": message.payload,
-        "meta": message.meta,
-        "trace": message.trace,
-        "origin": message.origin_ns,
-    }
-    try:
-        size_bytes = len(pack(kept))
-    except (TypeError, ValueError):
-        size_bytes = 0
-    if 0 < size_bytes <= MAX_ENVELOPE + _TEXT_LIMIT:
-        return kept
-    return kept | {"payload": _text_of(message.payload), "topic": "", "meta": {}, "is_cut": True}
-
-
-def _without_message(body: dict) -> dict:
-    if "message" not in body:
-        return body
-    return body | {"message": body["message"] | {"payload": None, "meta": {}, "is_cut": True}}
-
-
-def _text_of(value: Any) -> str:
-    try:
-        return repr(value)[:_TEXT_LIMIT]
-    except Exception:
-        return f"<{type(value).__name__}>"
-
-
-def _shown(value: Any, message: Message | None, node: str) -> dict:
-    """A debug event: the value, or the beginning of its text when it is larger than the debug panel takes."""
-    body = {
-        "node": node,
-        "ts": time.time_ns(),
-        "topic": message.topic if message else "",
-        "id": message.id if message else "",
-    }
-    try:
-        packed = pack(value)
-    except (TypeError, ValueError):
-        packed = b""
-    if 0 < len(packed) <= _DEBUG_LIMIT:
-        return body | {"value": value, "is_cut": False}
-    return body | {"value": _text_of(value), "is_cut": True, "size_bytes": len(packed)}

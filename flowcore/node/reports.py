@@ -1,0 +1,83 @@
+"""What a node publishes on `.error` and `.debug`: bodies that always fit, whatever a handler made of its message."""
+
+import time
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from flowcore.bus.envelope import MAX_ENVELOPE, pack
+from flowcore.node.message import Message
+
+if TYPE_CHECKING:
+    from flowcore.node.node import Node
+
+_DEBUG_LIMIT = 8 * 1024
+_TEXT_LIMIT = 8 * 1024  # of an error's text, of its traceback, of what stands for a payload that does not fit
+
+
+def error_body(node: "Node", error: BaseException, message: Message | None) -> dict:
+    """Who, what, the traceback, and the message."""
+    text = "".join(traceback.format_exception(error))
+    body: dict[str, Any] = {
+        "flow": node.flow,
+        "node": node.id,
+        "type": type(node).type,
+        "error": type(error).__name__,
+        "text": _text_of(error, str) or type(error).__name__,
+        "traceback": text[-_TEXT_LIMIT:],
+        "ts": time.time_ns(),
+    }
+    if message is not None:
+        body["message"] = _kept(message)
+    return body
+
+
+def _kept(message: Message) -> dict:
+    """A message as an error carries it; a handler may have made of it what cannot be sent."""
+    kept = {
+        "id": message.id,
+        "port": message.port,
+        "topic": message.topic,
+        "payload": message.payload,
+        "meta": message.meta,
+        "trace": message.trace,
+        "origin": message.origin_ns,
+    }
+    try:
+        size_bytes = len(pack(kept))
+    except (TypeError, ValueError):
+        size_bytes = 0
+    if 0 < size_bytes <= MAX_ENVELOPE + _TEXT_LIMIT:
+        return kept
+    return kept | {"payload": _text_of(message.payload), "topic": "", "meta": {}, "is_cut": True}
+
+
+def without_message(body: dict) -> dict:
+    """The body of an error whose message is too large to go with it."""
+    if "message" not in body:
+        return body
+    return body | {"message": body["message"] | {"payload": None, "meta": {}, "is_cut": True}}
+
+
+def _text_of(value: Any, form: Callable[[Any], str] = repr) -> str:
+    try:
+        return form(value)[:_TEXT_LIMIT]
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def debug_body(value: Any, message: Message | None, node: str) -> dict:
+    """A debug event: the value, or the beginning of its text when it is larger than the debug panel takes."""
+    body = {
+        "node": node,
+        "ts": time.time_ns(),
+        "topic": message.topic if message else "",
+        "id": message.id if message else "",
+    }
+    try:
+        packed = pack(value)
+    except (TypeError, ValueError):
+        packed = b""
+    if 0 < len(packed) <= _DEBUG_LIMIT:
+        return body | {"value": value, "is_cut": False}
+    return body | {"value": _text_of(value), "is_cut": True, "size_bytes": len(packed)}
