@@ -166,7 +166,10 @@ class Connection:
             client._pending.append(command)
             client._pending_data_size += len(command)
         else:
-            client._transport.write(command)  # type: ignore[union-attr]  # it is there while connected
+            try:
+                client._transport.write(command)  # type: ignore[union-attr]  # it is there while connected
+            except RuntimeError:  # uvloop's word for a socket that has gone, of which nats-py has not heard yet
+                return False
         return True
 
     @property
