@@ -68,6 +68,7 @@ class Level:
     scope: FlowDocument | SubflowDef
     prefix: str  # of the ids of its nodes: empty, or `<instance>:`
     env: Environment
+    host: str = ""  # where an instance of a subflow says that its nodes run
     nodes: dict[str, Placed] = field(default_factory=dict)
 
     def all_nodes(self) -> Iterator[Placed]:
@@ -116,8 +117,15 @@ class Expander:
                 self._count = 0
                 yield self._level(subflow, "?:", bind(subflow, None, {}, self._env, self._report), (name,))
 
-    def _level(self, scope: FlowDocument | SubflowDef, prefix: str, env: Environment, within: tuple[str, ...]) -> Level:
-        level = Level(self._document.id, scope, prefix, env)
+    def _level(
+        self,
+        scope: FlowDocument | SubflowDef,
+        prefix: str,
+        env: Environment,
+        within: tuple[str, ...],
+        host: str = "",
+    ) -> Level:
+        level = Level(self._document.id, scope, prefix, env, host)
         groups = {group.id: group for group in scope.groups}
         self._check_ids(scope)
         for node in scope.nodes:
@@ -172,14 +180,15 @@ class Expander:
             self._report.error(f"{node.pointer}/type", f"subflow '{name}' contains itself ({loop})")
         elif not placed.disabled:
             self._count += 1
-            if node.settings.model_fields_set:
-                what = "an instance has no process: give settings to the nodes inside"
+            if node.settings.model_fields_set - {"host"}:
+                what = "an instance has no process: give settings other than its host to the nodes inside"
                 self._report.warning(f"{node.pointer}/settings", what)
             if self._count > MAX_NODES:
                 return
             given = self._filler.fill(node.config, f"{node.pointer}/config", placed.level.env)
             env = bind(subflow, node, given.value, self._env, self._report)
-            placed.inside = self._level(subflow, f"{placed.id}:", env, (*within, name))
+            host = node.settings.host or placed.level.host
+            placed.inside = self._level(subflow, f"{placed.id}:", env, (*within, name), host)
             placed.broken = False
             if self._count > MAX_NODES:
                 message = f"more than {MAX_NODES:,} nodes once the subflows are expanded; split the flow"

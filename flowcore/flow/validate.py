@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from flowcore.flow.model import FORMAT, FlowDocument
+from flowcore.flow.placement import check_places
 from flowcore.flow.problems import Problem, Report, pointer
 from flowcore.flow.resolve import resolve
 from flowcore.flow.resolved import ResolvedFlow
@@ -54,6 +55,7 @@ def check(
     environ: Mapping[str, str],
     secrets: Collection[str] | None = None,
     others: Iterable[FlowDocument] = (),
+    hosts: Mapping[str, Mapping[str, NodeTypeInfo]] | None = None,
 ) -> Checked:
     """Check a flow file.
 
@@ -64,6 +66,8 @@ def check(
         environ: the host's environment.
         secrets: names of the secrets there are; None: not known here, any name will do.
         others: the other flows there are, for links across flows.
+        hosts: host -> the node types it has (the main host is ""), where nodes may be placed on several; `types` holds
+            the types of all. Of a host that is not among them nothing is known, so its nodes may be as they like.
     """
     try:
         source = Source(text)
@@ -74,6 +78,8 @@ def check(
         report.error(place, message, at_key=at_key)
         report.mute(place)
     document, resolved = _meaning(source.value, types, environ, secrets, others, report)
+    if resolved is not None and hosts:
+        check_places(resolved, hosts, report)
     problems = report.problems(filename, source.line)
     return Checked(None, None, problems) if report.errors else Checked(document, resolved, problems)
 
