@@ -32,6 +32,10 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
 _MOST_UNSENT = 32 << 20  # bytes that a server which does not read may leave with us
 
 
+class NoResponder(TimeoutError):
+    """Nobody listens on the subject of a request: the server says so at once."""
+
+
 class _Client(nats.aio.client.Client):
     """nats-py's client with direct delivery for the subscriptions in `direct`."""
 
@@ -187,10 +191,13 @@ class Connection:
         """Ask and wait for the answer's data.
 
         Raises:
-            TimeoutError: no answer, nobody to answer, or the bus is away.
+            NoResponder: nobody listens on `subject`.
+            TimeoutError: no answer, or the bus is away.
         """
         try:
             return (await self.client.request(subject, data, timeout=timeout, headers=headers)).data
+        except nats.errors.NoRespondersError as e:
+            raise NoResponder(f"no answer on {subject}: {e}") from None
         except (nats.errors.Error, OSError) as e:
             raise TimeoutError(f"no answer on {subject}: {e or type(e).__name__}") from None
 

@@ -26,6 +26,7 @@ from flowcore.bus.wire_ends import wire_ends
 MB = 1024 * 1024
 GIVEN_UP = "given_up"
 FLOWS, DESIRED, STATE, CONTEXT = "flows", "desired", "state", "context"
+HOSTS, PLACED, HANDOVER = "hosts", "placed", "handover"
 _WIRE = "wire_"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 _NO_STREAM = 10059
@@ -81,6 +82,9 @@ def _streams() -> list[api.StreamConfig]:
         _bucket(DESIRED, 16 * MB, 1, "What should run: flow, revision, started or stopped"),
         _bucket(STATE, 256 * MB, 1, "self.state of every node"),
         _bucket(CONTEXT, 64 * MB, 1, "Flow and global context"),
+        _bucket(HOSTS, 16 * MB, 1, "Hosts that share this bus: names, node types, which processes each holds"),
+        _bucket(PLACED, 64 * MB, 1, "Flows with nodes on several hosts, resolved"),
+        _bucket(HANDOVER, 64 * MB, 1, "What nodes that moved left for their successors"),
         given_up,
     ]
 

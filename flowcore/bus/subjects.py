@@ -65,6 +65,15 @@ def log(flow: str, producer: str, port: str, consumer: str, token: str) -> str:
     return _wire(flow, producer, port, consumer, token, "log")
 
 
+def host(name: str, what: str) -> str:
+    """Where hosts that share a bus talk to each other: `who`, `beat`, and the operations of a member."""
+    return f"flowcore.host.{name}.{what}"
+
+
+NOTICES = "flowcore.hosts.notice"
+"""What hosts tell all others about the two ends of a wire that is between them."""
+
+
 def given_up(flow: str, node: str) -> str:
     """The durable stream's subject for messages that were given up."""
     return f"flowcore.given_up.{flow}.{node}"
