@@ -10,8 +10,9 @@ Invariant: nothing decoded here is larger than the limits say, in bytes, depth o
 
 import json
 import struct
+import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgpack
@@ -20,6 +21,7 @@ MAX_ENVELOPE = 256 * 1024  # bytes of one packed envelope on a wire
 MAX_FRAME = 512 * 1024  # bytes of one frame; a resend is split below it
 MAX_DEPTH = 32  # levels of maps and arrays in a payload from outside
 MAX_ELEMENTS = 20_000  # values in a frame from outside: 1 MB of empty maps would become 68 MB of dicts
+TENSOR, INLINE = 1, 2  # extension types: a handle to a slot of shared memory; an array with its bytes
 KEYS = ("epoch", "seq", "ts", "origin", "trace", "parent", "deadline", "topic", "payload", "meta")
 
 
@@ -27,37 +29,73 @@ class Malformed(ValueError):
     """A frame or an envelope that does not decode to what the protocol says."""
 
 
+Extension = msgpack.ExtType  # of a code and bytes; what `plain` and the hooks of others return
+
+
 class _Packers(threading.local):
     """A packer for each thread: one that packs a map runs Python code (`items`), and another thread goes on with it."""
 
-    def __init__(self) -> None:
-        self.packer = msgpack.Packer(autoreset=True, use_bin_type=True, default=_plain)
+    def __init__(self, default: Callable[[Any], Any]) -> None:
+        self.packer = msgpack.Packer(autoreset=True, use_bin_type=True, default=default)
 
 
-def _plain(value: Any) -> Any:
-    """A pydantic model travels as the map of its fields."""
+def plain(value: Any) -> Any:
+    """What travels for a value that msgpack has no form for.
+
+    A pydantic model is the map of its fields, a numpy scalar the number it is, and an array (whatever has
+    `__array_interface__` and `tobytes`) the extension `INLINE`: its dtype as numpy writes it, its shape, its bytes.
+
+    Raises:
+        TypeError: it has no form.
+        ValueError: a whole number that does not fit 64 bits.
+    """
     if isinstance(value, int):
         raise ValueError("a whole number that does not fit 64 bits")
     dump = getattr(value, "model_dump", None)
-    if dump is None or isinstance(value, type):
-        raise TypeError(f"can not serialize {type(value).__name__!r} object")
-    return dump()
+    if dump is not None and not isinstance(value, type):
+        return dump()
+    numpy = sys.modules.get("numpy")  # where it was never imported there are no scalars of it
+    if numpy is not None and isinstance(value, numpy.generic):
+        if value.dtype.kind in "biuf" and isinstance(number := value.item(), (int, float)):
+            return number
+    elif not isinstance(value, type) and hasattr(value, "__array_interface__"):
+        array = value.__array_interface__
+        check_dtype(array["typestr"])
+        return Extension(INLINE, pack([array["typestr"], array["shape"], value.tobytes()]))
+    raise TypeError(f"can not serialize {type(value).__name__!r} object")
 
 
-_packers = _Packers()
+def check_dtype(typestr: str) -> None:
+    """Raise TypeError for arrays that cannot travel: of objects, of records, of extended precision."""
+    kind, size = typestr[1:2], typestr[2:]
+    if kind == "O":
+        raise TypeError("an array of Python objects cannot be sent; send a list, or give it a dtype of numbers")
+    if kind == "V":
+        raise TypeError("an array of records cannot be sent; send a map of arrays, one for each field")
+    if (kind == "f" and size not in ("2", "4", "8")) or (kind == "c" and size not in ("8", "16")):
+        raise TypeError("an array of extended precision differs between machines; convert it to float64 or complex128")
 
 
-def pack(value: Any) -> bytes:
-    """Pack one value.
+def packer(default: Callable[[Any], Any]) -> Callable[[Any], bytes]:
+    """A `pack` whose `default` is called with what msgpack has no form for, and returns what travels instead."""
+    packers = _Packers(default)
 
-    Raises:
-        TypeError: something in it has no msgpack form (the message names its type).
-        ValueError: an integer beyond 64 bits, or too deeply nested.
-    """
-    try:
-        return _packers.packer.pack(value)
-    except OverflowError as e:  # a length beyond 32 bits
-        raise ValueError(str(e)) from None
+    def pack(value: Any) -> bytes:
+        """Pack one value.
+
+        Raises:
+            TypeError: something in it has no msgpack form (the message names its type).
+            ValueError: an integer beyond 64 bits, or too deeply nested.
+        """
+        try:
+            return packers.packer.pack(value)
+        except OverflowError as e:  # a length beyond 32 bits
+            raise ValueError(str(e)) from None
+
+    return pack
+
+
+pack = packer(plain)
 
 
 def join(packed: Iterable[bytes]) -> bytes:
@@ -73,8 +111,10 @@ def join(packed: Iterable[bytes]) -> bytes:
     return head + b"".join(parts)
 
 
-def unpack(data: bytes, *, limit: int = MAX_FRAME) -> Any:
+def unpack(data: bytes, *, limit: int = MAX_FRAME, ext_hook: Callable[[int, bytes], Any] = Extension) -> Any:
     """Decode bytes from a peer whose identity the server checked (another node's process).
+
+    `ext_hook` makes a value of an extension's code and bytes; without it they stay an `Extension`.
 
     Raises:
         Malformed: larger than `limit`, not msgpack, or trailing bytes.
@@ -82,7 +122,7 @@ def unpack(data: bytes, *, limit: int = MAX_FRAME) -> Any:
     if len(data) > limit:
         raise Malformed(f"{len(data)} bytes, the limit is {limit}")
     try:
-        return msgpack.unpackb(data, strict_map_key=False, max_ext_len=limit)
+        return msgpack.unpackb(data, strict_map_key=False, max_ext_len=limit, ext_hook=ext_hook)
     except Exception as e:  # msgpack raises half a dozen unrelated types
         raise Malformed(f"not msgpack: {e or type(e).__name__}") from None
 

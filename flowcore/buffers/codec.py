@@ -1,0 +1,236 @@
+"""Messages with tensors in them: packing puts them into slots and writes handles, decoding makes tensors of handles.
+
+A pack takes effect as a whole: slots are sealed when everything is packed, and one that fails has sealed nothing and
+uses no slot.
+"""
+
+import sys
+import threading
+from typing import Any
+
+from flowcore.buffers.errors import BufferExpired
+from flowcore.buffers.handle import Handle, Kind, handle_of, unpack_inline
+from flowcore.buffers.lease import Lease
+from flowcore.buffers.place import host_id
+from flowcore.buffers.pool import Pool
+from flowcore.buffers.pools import Pools
+from flowcore.buffers.readers import Readers
+from flowcore.buffers.spilled import Spilled, ToSpill, replaced, without_large
+from flowcore.buffers.tensor import Tensor, copy_into
+from flowcore.bus.envelope import (
+    INLINE,
+    MAX_ENVELOPE,
+    MAX_FRAME,
+    TENSOR,
+    Extension,
+    Malformed,
+    check_dtype,
+    packer,
+    plain,
+    unpack,
+)
+
+THRESHOLD = 16 * 1024  # bytes: smaller arrays travel inline
+MAX_RESOLVED = 1 << 30  # bytes of spilled parts in one message: a small handle may name a large slot
+
+
+class _Turn(threading.local):
+    """One pack in one thread."""
+
+    def __init__(self) -> None:
+        self.leases: list[Lease] = []
+        self.sent: list[Tensor] = []  # to be sealed
+        self.taken: tuple[Lease, ...] = ()
+
+
+class Codec:
+    """Packs for one process, and decodes what came for it. Thread-safe.
+
+    Attributes:
+        pools: where arrays are put.
+        readers: pools of others.
+        seen: extensions decoded so far; unchanged by a frame that holds none.
+        expired: tensors and payloads decoded so far that were gone already.
+        unresolved: those decoded so far that `resolve` has to put in place, or that have to be fetched first.
+    """
+
+    def __init__(self, pools: Pools, readers: Readers | None = None, *, threshold: int = THRESHOLD) -> None:
+        self.pools = pools
+        self.readers = readers or Readers()
+        self.host = host_id()
+        self.seen = self.expired = self.unresolved = 0
+        self._threshold = threshold
+        self._turn = _Turn()
+        self._pack = packer(self._default)
+
+    # Packing
+
+    def pack(self, value: Any) -> bytes:
+        """Pack one value; the tensors in it can't be written from now on.
+
+        Raises:
+            NoRoom: an array needs a slot and none is free.
+            BufferExpired: a tensor in it is gone.
+            TypeError: something in it has no msgpack form.
+            ValueError: an integer beyond 64 bits, too deeply nested, or larger than the node may share at all.
+        """
+        turn = self._turn
+        turn.taken = ()
+        try:
+            data = self._pack(value)
+        except BaseException:
+            if turn.leases or turn.sent:
+                turn.leases, turn.sent = [], []
+            raise
+        if turn.leases:
+            for tensor in turn.sent:
+                tensor.seal()
+            for lease in turn.leases:
+                if isinstance(lease.pool, Pool):
+                    lease.pool.seal(lease)
+            turn.taken, turn.leases, turn.sent = tuple(turn.leases), [], []
+        return data
+
+    @property
+    def taken(self) -> tuple[Lease, ...]:
+        """What the last `pack` of this thread refers to; reading it hands it over.
+
+        The slots are in use for as long as these objects live: keep them with the packed bytes.
+        """
+        turn = self._turn
+        taken, turn.taken = turn.taken, ()
+        return taken
+
+    def pack_large(self, envelope: dict) -> bytes:
+        """Pack an envelope whose plain form is larger than `MAX_ENVELOPE`: long texts and bytes of its payload and
+        meta go into slots, and what is too large even so goes as a whole.
+
+        Raises:
+            As `pack`; ValueError where its topic alone is too large.
+        """
+        parts = {key: envelope[key] for key in ("payload", "meta") if key in envelope}
+        slim = envelope | {key: without_large(part, self._threshold) for key, part in parts.items()}
+        data = self.pack(slim)
+        for key, part in parts.items():
+            if len(data) <= MAX_ENVELOPE:
+                return data
+            whole = self.pack(part)
+            held = self.taken  # the handles inside are in use as long as what holds them
+            data = self.pack(slim | {key: ToSpill(Kind.VALUE, whole)})
+            self._turn.taken += held
+            slim[key] = None
+        if len(data) > MAX_ENVELOPE:
+            raise ValueError(f"an envelope of {len(data):,} bytes without its payload; is its topic so long?")
+        return data
+
+    def _default(self, value: Any) -> Any:
+        if type(value) is Tensor:
+            return self._tensor(value)
+        if type(value) is ToSpill:
+            nbytes = len(value.data)
+            lease = self.pools.take(nbytes)
+            lease.pool.memory.copy_in(lease.slot, value.data)
+            return self._own(lease, value.kind, "|u1", (nbytes,), nbytes)
+        if type(value) is Spilled:
+            raise TypeError("part of a large payload that was not resolved")
+        numpy = sys.modules.get("numpy")  # where it was never imported there are no arrays of it
+        if numpy is not None and isinstance(value, numpy.ndarray) and value.nbytes >= self._threshold:
+            typestr = value.dtype.str
+            check_dtype(typestr)
+            lease = self.pools.take(value.nbytes)
+            copy_into(lease, value)
+            return self._own(lease, Kind.TENSOR, typestr, value.shape, value.nbytes)
+        return plain(value)
+
+    def _tensor(self, tensor: Tensor) -> Extension:
+        if tensor.state == "private":
+            if tensor.nbytes < self._threshold:
+                return plain(tensor)
+            return self._default(tensor.numpy())
+        handle = tensor.handle_to_send(self.host)
+        if tensor.lease is not None:
+            self._turn.leases.append(tensor.lease)
+            self._turn.sent.append(tensor)
+        return Extension(TENSOR, handle.packed())
+
+    def _own(self, lease: Lease, kind: Kind, typestr: str, shape: tuple[int, ...], nbytes: int) -> Extension:
+        self._turn.leases.append(lease)
+        return Extension(TENSOR, handle_of(lease, kind, typestr, shape, nbytes, self.host).packed())
+
+    # Decoding
+
+    def unpack(self, data: bytes, *, limit: int = MAX_FRAME) -> Any:
+        """Decode bytes from a peer whose identity the server checked; slots they name are held from now on.
+
+        A tensor that is gone already is there with the state "expired", one of another host as "remote"; parts of
+        large payloads are `Spilled`.
+
+        Raises:
+            Malformed: larger than `limit`, not msgpack, trailing bytes, or a handle that can't be one.
+        """
+        return unpack(data, limit=limit, ext_hook=self._decode)
+
+    def _decode(self, code: int, data: bytes) -> Any:
+        if code == INLINE:
+            self.seen += 1
+            return Tensor.private(*unpack_inline(data))
+        if code != TENSOR:
+            return Extension(code, data)
+        self.seen += 1
+        handle = Handle.unpack(data)
+        lease, why = None, ""
+        if handle.host == self.host:
+            try:
+                lease = self.lease(handle)
+            except BufferExpired as e:
+                self.expired += 1
+                why = str(e)
+            except OSError:
+                pass  # it is there, and cannot be opened from here: fetched like one of another host
+        if handle.kind == Kind.TENSOR and lease is not None:
+            return Tensor.in_slot(lease, handle.dtype, handle.shape, handle.nbytes, handle.device, handle)
+        if not why:
+            self.unresolved += 1
+        return Tensor.without_bytes(handle, why) if handle.kind == Kind.TENSOR else Spilled(handle, lease, why)
+
+    def lease(self, handle: Handle) -> Lease:
+        """Hold the slot of a handle of this host, also to give its bytes to another one.
+
+        Raises:
+            BufferExpired: it was written again, or who has it is gone.
+            OSError: it cannot be opened from here.
+            Malformed: what it names is no such pool.
+        """
+        if self.pools.find(handle.pool) is not None:
+            return self.pools.lease(handle.pool, handle.slot, handle.generation, handle.nbytes)
+        return self.readers.lease(handle)
+
+    def resolve(self, value: Any) -> Any:
+        """Put the spilled parts of a decoded value back in their places; returns the value, changed in place.
+
+        Raises:
+            BufferExpired: one is gone, or was not fetched.
+            Malformed: one does not hold what its handle says, or all are too large together.
+        """
+        left = MAX_RESOLVED
+
+        def put_back(part: Any, is_inside: bool = False) -> Any:
+            nonlocal left
+            if type(part) is not Spilled:
+                return part
+            left -= part.handle.nbytes
+            if left < 0:
+                raise Malformed(f"a message of more than {MAX_RESOLVED:,} bytes")
+            data = part.tobytes()
+            if part.handle.kind == Kind.BYTES:
+                return data
+            if part.handle.kind == Kind.TEXT:
+                try:
+                    return data.decode("utf-8")
+                except UnicodeDecodeError as e:
+                    raise Malformed(f"a large text that is none: {e}") from None
+            if is_inside:
+                raise Malformed("a large payload within a large payload")  # it could be within itself
+            return replaced(self.unpack(data, limit=len(data)), lambda inner: put_back(inner, True))
+
+        return replaced(value, put_back)

@@ -1,0 +1,208 @@
+"""The pools of a process: size classes, growth up to a limit, and giving back what is idle."""
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from flowcore.buffers.dtypes import size_of, typestr_of
+from flowcore.buffers.errors import BufferExpired, NoRoom
+from flowcore.buffers.lease import Lease
+from flowcore.buffers.ledger import PAGE
+from flowcore.buffers.pool import Pool
+
+if TYPE_CHECKING:
+    from flowcore.buffers.tensor import Tensor
+
+DEFAULT_LIMIT = 256 << 20
+_FIRST_SLOTS, _MOST_SLOTS = 4, 1024  # of the first pool of a class, and of any
+_IDLE_S = 30.0
+_POLL_S = 0.001  # readers unlock without a word
+
+
+def class_of(nbytes: int) -> int:
+    """Bytes of the slots that serve `nbytes`: a power of two or a quarter step between two, in whole pages."""
+    step = max(PAGE, 1 << max(0, (nbytes - 1).bit_length() - 3))
+    return max(PAGE, -(-nbytes // step) * step)
+
+
+class Pools:
+    """All that a process shares, on all devices.
+
+    Thread-safe. Args:
+        limit_bytes: how large its pools may be together (a node's setting `pool_mb`).
+    """
+
+    def __init__(self, limit_bytes: int = DEFAULT_LIMIT) -> None:
+        self.limit_bytes = limit_bytes
+        self._classes: dict[tuple[str, int], list[Pool]] = {}
+        self._by_id: dict[int, Pool] = {}
+        self._seen: dict[int, tuple[int, float]] = {}  # pool id -> slots taken, and since when it is so
+        self._growth = threading.Lock()
+        self._is_scarce = False
+        self._is_closed = False
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all pools."""
+        return sum(pool.bytes for pool in list(self._by_id.values()))
+
+    @property
+    def is_scarce(self) -> bool:
+        """Whether a quarter of the limit is free, or less."""
+        return self._is_scarce
+
+    def alloc(
+        self, shape: Sequence[int] | int, dtype: Any = "uint8", device: str = "cpu", *, wait: bool = False
+    ) -> "Tensor":
+        """A writable tensor in a slot of its own; what is in it is left from before.
+
+        Args:
+            shape: its dimensions; a number is one dimension.
+            dtype: name, numpy dtype or scalar type.
+            device: "cpu".
+            wait: wait for a free slot (in a thread, never on the event loop).
+
+        Raises:
+            NoRoom: nothing is free and `wait` is false.
+            TypeError: not a dtype of numbers.
+            ValueError: larger than the limit, no such device, or a negative dimension.
+        """
+        from flowcore.buffers.tensor import Tensor
+
+        dims = (int(shape),) if isinstance(shape, int) else tuple(int(length) for length in shape)
+        if any(length < 0 for length in dims):
+            raise ValueError(f"a tensor of shape {dims}")
+        typestr = typestr_of(dtype)
+        nbytes = size_of(typestr, dims)
+        return Tensor.in_slot(self.take(nbytes, device, wait=wait), typestr, dims, nbytes, device)
+
+    def take(self, nbytes: int, device: str = "cpu", *, wait: bool = False) -> Lease:
+        """A slot of at least `nbytes` to write. See `alloc`."""
+        while True:
+            if self._is_closed:
+                raise RuntimeError("this node is ending; it shares nothing more")
+            lease = self._take(nbytes, device)
+            if lease is not None:
+                return lease
+            if not wait:
+                raise NoRoom(nbytes, self.stats(), self.limit_bytes)
+            time.sleep(_POLL_S)
+
+    def _take(self, nbytes: int, device: str) -> Lease | None:
+        slot_bytes = class_of(nbytes)
+        if slot_bytes > self.limit_bytes:
+            raise ValueError(
+                f"{nbytes:,} bytes are more than this node may share at all ({self.limit_bytes:,} bytes); "
+                "raise its setting pool_mb"
+            )
+        for pool in self._classes.get((device, slot_bytes), ()):  # the oldest first, so that the others fall idle
+            lease = pool.take()
+            if lease is not None:
+                return lease
+        with self._growth:
+            # Another thread may have made room meanwhile; growing before larger slots are wasted.
+            lease = self._grow(device, slot_bytes) or self._take_larger(device, slot_bytes)
+        self._tell_scarce()
+        return lease
+
+    def _grow(self, device: str, slot_bytes: int) -> Lease | None:
+        pools = self._classes.get((device, slot_bytes), [])
+        for pool in pools:
+            lease = pool.take()
+            if lease is not None:
+                return lease
+        wanted = min(_FIRST_SLOTS << len(pools), _MOST_SLOTS)
+        slots = min(wanted, (self.limit_bytes - self.total_bytes) // slot_bytes)
+        if slots < 1:
+            self._give_back_for(slot_bytes)
+            slots = min(wanted, (self.limit_bytes - self.total_bytes) // slot_bytes)
+        if slots < 1:
+            return None
+        pool = Pool(slots, slot_bytes, device)
+        self._classes[device, slot_bytes] = [*pools, pool]
+        self._by_id[pool.id] = pool
+        return pool.take()
+
+    def _take_larger(self, device: str, slot_bytes: int) -> Lease | None:
+        for at, larger in sorted(self._classes):
+            if at == device and larger > slot_bytes:
+                for pool in self._classes[at, larger]:
+                    lease = pool.take()
+                    if lease is not None:
+                        return lease
+        return None
+
+    def _give_back_for(self, nbytes: int) -> None:
+        """Close pools that nobody uses until `nbytes` fit; none when they would not."""
+        idle = [pool for pool in self._by_id.values() if not pool.used and not pool.held_by_readers()]
+        if self.limit_bytes - self.total_bytes + sum(pool.bytes for pool in idle) < nbytes:
+            return
+        for pool in idle:
+            if self.limit_bytes - self.total_bytes >= nbytes:
+                return
+            if pool.close_if_idle():
+                self._forget(pool)
+
+    def find(self, pool: int) -> Pool | None:
+        """An own pool by its id."""
+        return self._by_id.get(pool)
+
+    def trim(self, now_s: float) -> None:
+        """Give back what nobody has used for 30 seconds; called each second.
+
+        Args:
+            now_s: monotonic seconds.
+        """
+        with self._growth:
+            for pool in list(self._by_id.values()):
+                taken, since_s = self._seen.get(pool.id, (-1, 0.0))
+                if pool.taken != taken or pool.used:
+                    self._seen[pool.id] = pool.taken, now_s
+                elif now_s - since_s >= _IDLE_S and pool.close_if_idle():
+                    self._forget(pool)
+        self._tell_scarce()
+
+    def close(self) -> None:
+        """Let no thread wait for a slot any more; the memory goes with the process."""
+        self._is_closed = True
+
+    def stats(self) -> list[dict]:
+        """For each device and size: slots, how many are used here or held by readers, bytes."""
+        return [
+            {
+                "device": device,
+                "slot_bytes": slot_bytes,
+                "slots": sum(pool.slots for pool in pools),
+                "used": sum(pool.used for pool in pools),
+                "waiting": sum(pool.held_by_readers() for pool in pools),
+                "bytes": sum(pool.bytes for pool in pools),
+            }
+            for (device, slot_bytes), pools in sorted(self._classes.items())
+            if pools
+        ]
+
+    def _forget(self, pool: Pool) -> None:
+        key = pool.device, pool.slot_bytes
+        self._classes[key] = [other for other in self._classes[key] if other is not pool]
+        self._by_id.pop(pool.id)
+        self._seen.pop(pool.id, None)
+
+    def _tell_scarce(self) -> None:
+        pools = list(self._by_id.values())
+        busy = sum((pool.used + pool.waiting) * pool.slot_bytes for pool in pools)
+        self._is_scarce = is_scarce = self.limit_bytes - busy <= self.limit_bytes // 4
+        for pool in pools:
+            if pool.ledger.is_scarce != is_scarce:
+                pool.ledger.set_scarce(is_scarce)
+
+    def lease(self, pool: int, slot: int, generation: int, nbytes: int) -> Lease:
+        """Refer to a sealed slot of ours.
+
+        Raises:
+            BufferExpired: it was written again, or its pool is gone.
+        """
+        found = self._by_id.get(pool)
+        if found is None:
+            raise BufferExpired(f"pool {pool:016x} is gone")
+        return found.lease(slot, generation, nbytes)
