@@ -18,7 +18,7 @@ from flowcore.flow.problems import Report, shown
 LISTENERS = {"catch": "error", "status": "status", "complete": "complete"}
 """Virtual nodes that listen to a hidden port of the nodes in their scope."""
 
-_WIRE_SETTINGS = frozenset({"delivery", "window", "window_bytes", "keep", "bound", "when_failed", "durable"})
+_WIRE_SETTINGS = frozenset({"delivery", "window", "window_bytes", "keep", "bound", "when_failed", "durable", "encode"})
 
 
 class Way(NamedTuple):

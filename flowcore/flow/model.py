@@ -19,6 +19,9 @@ ID = r"[a-z0-9][a-z0-9_-]{0,63}"
 PORT = r"[a-z0-9_]{1,64}"
 ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 
+MAIN_HOST = "main"
+"""What the host without a name is called where every host needs one; a flow file may use it, too."""
+
 
 def _like(pattern: str, says: str) -> Any:
     return Field(pattern=f"^{pattern}$", json_schema_extra={"says": says})
@@ -33,6 +36,7 @@ TypeName = Annotated[
 ]
 Endpoint = Annotated[str, _like(rf"{ID}\.{PORT}", "must be '<node>.<port>'")]
 EnvName = Annotated[str, _like(ENV_NAME, "must be letters, digits and '_', not beginning with a digit")]
+HostName = Annotated[str, _like(rf"({ID})?", "must be the name of a host: a-z, 0-9, '_' and '-', or empty")]
 PortName = Annotated[str, _like(PORT, "must be 1 to 64 of a-z, 0-9 and '_'")]
 
 
@@ -112,8 +116,19 @@ class NodeSettings(Strict):
     drain_timeout_s: float = Field(
         default=5, ge=0, le=3600, description="How long it may take to finish when it is stopped"
     )
+    pool_mb: int = Field(
+        default=256, ge=1, le=1_048_576, description="Shared memory for the frames and tensors it makes, in MiB"
+    )
     max_held: int = Field(default=1000, ge=1, le=10_000_000, description="Messages a node may hold in its state")
     sandbox: Literal["strict", "weak", "off"] = Field(default="strict", description="How a script is shut in")
+    host: HostName = Field(
+        default="", description="Host that runs it, as `flowcore up --host` names it; empty: the main host"
+    )
+
+    @field_validator("host")
+    @classmethod
+    def _main_has_no_name(cls, value: str) -> str:
+        return "" if value == MAIN_HOST else value
 
 
 class Durable(Strict):
@@ -127,6 +142,20 @@ class Durable(Strict):
         default="work", description="Forget what was handled, or keep it for replay"
     )
     start: Literal["all", "new"] = Field(default="all", description="Where a new consumer begins")
+
+
+class Jpeg(Strict):
+    """Frames as JPEG: small, and not quite what they were."""
+
+    kind: Literal["jpeg"]
+    quality: int = Field(default=90, ge=1, le=100, description="100: hardly a loss; below 50 it shows")
+
+
+class Zstd(Strict):
+    """Tensors and large payloads with zstd: byte for byte what they were."""
+
+    kind: Literal["zstd"]
+    level: int = Field(default=1, ge=1, le=19, description="Higher is smaller and slower")
 
 
 class WireDef(Strict):
@@ -149,6 +178,11 @@ class WireDef(Strict):
     )
     disabled: bool = Field(default=False, description="The wire is there and carries nothing")
     durable: Durable | None = Field(default=None, description="The stream of a durable wire")
+    encode: Literal["jpeg", "zstd"] | Jpeg | Zstd | None = Field(
+        default=None,
+        description="How tensors travel where they travel: to another host, into a durable stream. In one host's shared "
+        "memory they never do",
+    )
 
 
 class NodeDef(Strict):

@@ -15,10 +15,10 @@ from flowcore.flow.ends import Edge, Ends, Port
 from flowcore.flow.expand import Expander, Level, Placed
 from flowcore.flow.joints import Net, Way, through_junctions, through_links
 from flowcore.flow.listeners import to_listeners
-from flowcore.flow.model import Durable, FlowDocument, SubflowDef
+from flowcore.flow.model import Durable, FlowDocument, Jpeg, SubflowDef, WireDef, Zstd
 from flowcore.flow.problems import FlowError, Report
 from flowcore.flow.resolved import NodeSpec, ResolvedFlow, WireSpec
-from flowcore.flow.types import HIDDEN_PORTS, NodeTypeInfo, fits
+from flowcore.flow.types import HIDDEN_PORTS, NodeTypeInfo, fits, may_hold_frame
 
 
 def resolve(
@@ -111,6 +111,8 @@ class _Resolution:
         out_type = _port_type(nodes[way.start.flow, way.start.node], way.start)
         in_type = _port_type(nodes[way.end.flow, way.end.node], way.end)
         if fits(out_type, in_type):
+            if self._is_own(way):
+                self._check_encoding(way, out_type, in_type)
             return True
         if not self._is_own(way):
             return False  # its own flow says so
@@ -118,6 +120,20 @@ class _Resolution:
         own = way.last if way.end.flow == self._document.id else way.first
         self._report.error(own.pointer, f"{start} sends {out_type} and {end} takes {in_type}: they don't fit")
         return False
+
+    def _check_encoding(self, way: Way, out_type: str, in_type: str) -> None:
+        encoding = _encoding(way.wire)
+        if encoding is None:
+            return
+        pointer = f"{way.wire.pointer}/encode"
+        for one in dict.fromkeys((out_type, in_type)):
+            if one in ("bool", "number", "time"):
+                self._report.warning(pointer, f"has no effect: a {one} is no tensor")
+                return
+            if encoding["kind"] == "jpeg" and not may_hold_frame(one):
+                what = f"{one} can't travel as JPEG, only frames can: uint8, (H, W) or (H, W, 3)"
+                self._report.error(pointer, f'{what}; "zstd" takes whatever it is')
+                return
 
     def _put_together(self, ways: list[Way], nodes: Mapping[tuple[str, str], Placed]) -> ResolvedFlow:
         own = {id_: placed for (flow, id_), placed in nodes.items() if flow == self._document.id}
@@ -167,14 +183,25 @@ class _Resolution:
             replicas=settings.replicas,
             producer_replicas=producer.node.settings.replicas,
             durable=durable,
+            encode=_encoding(wire),
             from_flow="" if way.start.flow == own else way.start.flow,
             to_flow="" if way.end.flow == own else way.end.flow,
         )
 
 
+def _encoding(wire: WireDef) -> dict[str, Any] | None:
+    """A wire's encoding with all its fields: the short form has only the kind."""
+    encode: Any = wire.encode
+    if isinstance(encode, str):
+        encode = Jpeg(kind="jpeg") if encode == "jpeg" else Zstd(kind="zstd")
+    return encode.model_dump() if encode is not None else None
+
+
 def _node(placed: Placed) -> NodeSpec:
     node = placed.node
-    return NodeSpec(placed.id, node.type, placed.config.value, node.settings.model_dump(), node.pointer, node.name)
+    settings = node.settings.model_dump()
+    settings["host"] = settings["host"] or placed.level.host
+    return NodeSpec(placed.id, node.type, placed.config.value, settings, node.pointer, node.name)
 
 
 def _port_type(placed: Placed, port: Port) -> str:

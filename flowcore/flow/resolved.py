@@ -41,7 +41,8 @@ class WireSpec:
 
     `feedback`: it closes a cycle and never blocks. `share` and `replicas` are the consumer's, `producer_replicas` is
     how many processes feed it. `from_flow` and `to_flow` are empty for a wire inside one flow; a link to another flow
-    names there the flow of the end that is elsewhere.
+    names there the flow of the end that is elsewhere. `encode` is complete: `{"kind": "jpeg", "quality": 90}` or
+    `{"kind": "zstd", "level": 1}`.
     """
 
     producer: str
@@ -59,6 +60,7 @@ class WireSpec:
     replicas: int = 1
     producer_replicas: int = 1
     durable: dict[str, Any] | None = None
+    encode: dict[str, Any] | None = None
     from_flow: str = ""
     to_flow: str = ""
 

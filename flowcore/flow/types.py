@@ -133,6 +133,11 @@ def fits(out_type: str, in_type: str) -> bool:
     return in_base in ALSO_FITS.get(out_base, frozenset())
 
 
+def may_hold_frame(name: str) -> bool:
+    """Whether a frame may come through a port of this type: as the value itself, or somewhere in a map or a list."""
+    return name in ("any", "list", "map") or name.startswith("model:") or fits("frame", name)
+
+
 def is_port_type(name: str) -> bool:
     """Whether `name` is a type a port may have."""
     base, _ = _parts(name)

@@ -331,3 +331,25 @@ def test_resolve_raises_all_that_is_wrong(types, flow):
         resolve(document, types, {})
     assert len(raised.value.problems) == 4
     assert str(raised.value).startswith("test /nodes/0/type: no node type 'no/such'")
+
+
+def test_an_encoding_is_complete_and_fits_what_the_wire_carries(resolved, messages):
+    """The short form gets its defaults; JPEG is refused where no frame can come, and said to be useless on numbers."""
+    nodes = {"camera": "vision/camera", "detect": "vision/detect", "z": "core/debug"}
+    nodes["hot"] = {"type": "core/threshold", "config": {"above": 1}}
+
+    def wired(start, end, encode):
+        return [{"from": start, "to": end, "encode": encode}]
+
+    assert resolved(nodes, wired("camera.frame", "z.in", "jpeg")).wires[0].encode == {"kind": "jpeg", "quality": 90}
+    small = {"kind": "zstd", "level": 9}
+    assert resolved(nodes, wired("camera.frame", "detect.image", small)).wires[0].encode == small
+    assert resolved(nodes, ["camera.frame > detect.image"]).wires[0].encode is None
+    assert resolved(nodes, wired("detect.found", "z.in", "jpeg")).wires[0].encode  # a map may hold a frame
+    assert messages(nodes, wired("hot.high", "z.in", "zstd")) == ["/wires/0/encode: has no effect: a bool is no tensor"]
+    for encode, told in (
+        ("jpg", "/wires/0/encode: 'jpg' is no choice here; did you mean 'jpeg'? (it has: jpeg, zstd)"),
+        ({"kind": "jpeg", "quality": 101}, "/wires/0/encode/quality: must be at most 100, is 101"),
+        ({"kind": "jpeg", "level": 3}, "no field 'level' is known here"),
+    ):
+        assert told in messages(nodes, wired("camera.frame", "z.in", encode))[0]
