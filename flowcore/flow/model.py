@@ -180,8 +180,8 @@ class WireDef(Strict):
     durable: Durable | None = Field(default=None, description="The stream of a durable wire")
     encode: Literal["jpeg", "zstd"] | Jpeg | Zstd | None = Field(
         default=None,
-        description="How tensors travel where they travel: to another host, into a durable stream. In one host's shared "
-        "memory they never do",
+        description="How tensors travel where they do: to another host, into a durable stream. In one host's shared "
+        "memory they do not",
     )
 
 
