@@ -15,10 +15,25 @@ from flowcore.buffers.codec import Codec
 from flowcore.buffers.errors import BufferExpired, NoRoom
 from flowcore.buffers.handle import Handle
 from flowcore.buffers.lease import Lease
-from flowcore.buffers.matches import matches
+from flowcore.buffers.lingering import Lingering
+from flowcore.buffers.matches import matches, mismatch
 from flowcore.buffers.pools import Pools
 from flowcore.buffers.readers import Readers
-from flowcore.buffers.spilled import Spilled
+from flowcore.buffers.spilled import Spilled, parts
 from flowcore.buffers.tensor import Tensor
 
-__all__ = ["BufferExpired", "Codec", "Handle", "Lease", "NoRoom", "Pools", "Readers", "Spilled", "Tensor", "matches"]
+__all__ = [
+    "BufferExpired",
+    "Codec",
+    "Handle",
+    "Lease",
+    "Lingering",
+    "NoRoom",
+    "Pools",
+    "Readers",
+    "Spilled",
+    "Tensor",
+    "matches",
+    "mismatch",
+    "parts",
+]

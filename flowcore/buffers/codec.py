@@ -11,6 +11,7 @@ from typing import Any
 from flowcore.buffers.errors import BufferExpired
 from flowcore.buffers.handle import Handle, Kind, handle_of, unpack_inline
 from flowcore.buffers.lease import Lease
+from flowcore.buffers.lingering import Lingering
 from flowcore.buffers.place import host_id
 from flowcore.buffers.pool import Pool
 from flowcore.buffers.pools import Pools
@@ -49,6 +50,7 @@ class Codec:
     Attributes:
         pools: where arrays are put.
         readers: pools of others.
+        lingering: what is in use although its message is done.
         seen: extensions decoded so far; unchanged by a frame that holds none.
         expired: tensors and payloads decoded so far that were gone already.
         unresolved: those decoded so far that `resolve` has to put in place, or that have to be fetched first.
@@ -58,6 +60,7 @@ class Codec:
         self.pools = pools
         self.readers = readers or Readers()
         self.host = host_id()
+        self.lingering = Lingering()
         self.seen = self.expired = self.unresolved = 0
         self._threshold = threshold
         self._turn = _Turn()
@@ -198,8 +201,7 @@ class Codec:
 
         Raises:
             BufferExpired: it was written again, or who has it is gone.
-            OSError: it cannot be opened from here.
-            Malformed: what it names is no such pool.
+            OSError: it is there, and cannot be opened from here.
         """
         if self.pools.find(handle.pool) is not None:
             return self.pools.lease(handle.pool, handle.slot, handle.generation, handle.nbytes)

@@ -10,7 +10,6 @@ import stat
 from pathlib import Path
 
 from flowcore.buffers.place import Place, namespace, own, start_of
-from flowcore.bus.envelope import Malformed
 
 SHM = Path("/dev/shm")
 _MEMFD = "flowcore-pool"
@@ -61,8 +60,8 @@ def open_foreign(pool: int, place: Place) -> int:
     """A descriptor of our own for another process's pool.
 
     Raises:
-        OSError: the process or the file is gone.
-        Malformed: the descriptor is something else.
+        FileNotFoundError, ProcessLookupError: it is gone, or the descriptor is something else by now.
+        OSError: it cannot be opened.
     """
     if start_of(place.pid) != place.start:
         raise ProcessLookupError(f"process {place.pid} has ended")
@@ -71,14 +70,14 @@ def open_foreign(pool: int, place: Place) -> int:
     else:
         path = place.path
         if not str(Path(path).readlink()).startswith(f"/memfd:{_MEMFD}"):
-            raise Malformed("a descriptor that is no pool")
+            raise FileNotFoundError("a descriptor that is no pool")
     fd = os.open(path, _OPEN)
     try:
         # Between the look and the opening the number may have become another file.
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise Malformed("a descriptor that is no pool")
+            raise FileNotFoundError("a descriptor that is no pool")
         if not are_named() and fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK == 0:
-            raise Malformed("a pool that could be cut short under its readers")
+            raise FileNotFoundError("a pool that could be cut short under its readers")
     except BaseException:
         os.close(fd)
         raise

@@ -22,7 +22,6 @@ import struct
 
 from flowcore.buffers import files
 from flowcore.buffers.place import Place, own
-from flowcore.bus.envelope import Malformed
 
 PAGE = 4096
 MAX_SLOTS = 1 << 16
@@ -78,14 +77,14 @@ class Ledger:
         """A pool of another process, through a descriptor that it or a reader of it has.
 
         Raises:
-            OSError: the process or the descriptor is gone.
-            Malformed: what is there is no pool, or not this one.
+            FileNotFoundError, ProcessLookupError: it is gone, or what is there is something else.
+            OSError: it cannot be opened.
         """
         fd = files.open_foreign(pool, place)
         try:
             size = os.fstat(fd).st_size
             if size < PAGE:
-                raise Malformed("no pool: too short")
+                raise FileNotFoundError("a file that is no pool")
             mapped = mmap.mmap(fd, size, prot=mmap.PROT_READ)
             try:
                 _check(mapped, pool, size)
@@ -174,10 +173,10 @@ class Ledger:
 def _check(mapped: mmap.mmap, pool: int, size: int) -> None:
     magic, version, id_, slots, slot_bytes, offset = _HEAD.unpack_from(mapped)
     if magic != _MAGIC or version != _VERSION or id_ != pool:
-        raise Malformed("no pool, or another one")
+        raise FileNotFoundError("another pool by now")
     device = bytes(mapped[_DEVICE : _DEVICE + 32]).rstrip(b"\0")
     if not device.isascii() or not 0 < slots <= MAX_SLOTS or slot_bytes % PAGE:
-        raise Malformed("a pool with a broken header")
+        raise FileNotFoundError("a file that is no pool")
     needed = data_offset(slots, device.decode("ascii"))
     if offset != needed or size < needed + (slots * slot_bytes if device == b"cpu" else 0):
-        raise Malformed("a pool with a broken header")
+        raise FileNotFoundError("a file that is no pool")

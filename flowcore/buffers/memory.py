@@ -10,6 +10,10 @@ from typing import Any, Protocol
 from flowcore.buffers.ledger import Ledger
 
 
+class NoDevice(OSError, ValueError):
+    """A device that this process cannot use."""
+
+
 class Memory(Protocol):
     """The data of one pool, on one device.
 
@@ -113,11 +117,11 @@ def memory_on(device: str) -> type[Memory]:
     """The kind of memory of a device.
 
     Raises:
-        ValueError: no such device.
+        NoDevice: there is none of this name here.
     """
     if device == "cpu":
         return HostMemory
-    raise ValueError(f"no device {device!r}; there is: cpu")
+    raise NoDevice(f"no device {device!r} here; there is: cpu")
 
 
 def _address_of(mapped: mmap.mmap) -> int:

@@ -27,7 +27,6 @@ class Pool(Slots):
         self.slots, self.slot_bytes, self.device = slots, slot_bytes, device
         self.bytes = slots * slot_bytes
         self.taken = 0  # slots given out so far
-        self.waiting = 0  # free slots that readers had when they were last asked for
         self._free = deque(range(slots))  # oldest first: the likeliest that readers are done with
 
     def take(self) -> Lease | None:
@@ -36,8 +35,7 @@ class Pool(Slots):
         ledger = self.ledger
         try:
             with self._lock:
-                self.waiting = 0
-                for _ in range(len(self._free)):
+                for _ in range(len(self._free) if self.is_open else 0):
                     slot = self._free.popleft()
                     if ledger.lock_write(slot):
                         self.taken += 1
@@ -47,7 +45,6 @@ class Pool(Slots):
                         ledger.set_generation(slot, generation)
                         return self._count(slot, generation + 1)
                     self._free.append(slot)
-                    self.waiting += 1
                 return None
         finally:
             self._settle()
@@ -86,12 +83,24 @@ class Pool(Slots):
         finally:
             self._settle()
 
+    @property
+    def free(self) -> int:
+        """Slots that nothing here refers to; readers may hold some."""
+        return len(self._free)
+
     def held_by_readers(self) -> int:
         """Slots that nothing here refers to and other processes hold."""
         with self._lock:
-            held = sum(self.ledger.is_held(slot) for slot in self._free)
+            held = sum(self.ledger.is_held(slot) for slot in self._free) if self.is_open else 0
         self._settle()
         return held
+
+    def tell_scarce(self, is_scarce: bool) -> None:
+        """Tell readers whether slots are short."""
+        with self._lock:
+            if self.is_open and self.ledger.is_scarce != is_scarce:
+                self.ledger.set_scarce(is_scarce)
+        self._settle()
 
     def close_if_idle(self) -> bool:
         """Give the memory back when nobody, here or elsewhere, holds a slot; False when somebody does."""

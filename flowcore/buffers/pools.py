@@ -1,5 +1,6 @@
 """The pools of a process: size classes, growth up to a limit, and giving back what is idle."""
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -41,11 +42,12 @@ class Pools:
         self._growth = threading.Lock()
         self._is_scarce = False
         self._is_closed = False
+        self._pid = os.getpid()
 
     @property
     def total_bytes(self) -> int:
         """Bytes of all pools."""
-        return sum(pool.bytes for pool in list(self._by_id.values()))
+        return sum(pool.bytes for pool in self._by_id.values())
 
     @property
     def is_scarce(self) -> bool:
@@ -79,9 +81,11 @@ class Pools:
 
     def take(self, nbytes: int, device: str = "cpu", *, wait: bool = False) -> Lease:
         """A slot of at least `nbytes` to write. See `alloc`."""
+        if os.getpid() != self._pid:
+            raise RuntimeError("the pools of this process's parent; a fork makes its own")
         while True:
             if self._is_closed:
-                raise RuntimeError("this node is ending; it shares nothing more")
+                raise RuntimeError("this process is ending; it shares nothing more")
             lease = self._take(nbytes, device)
             if lease is not None:
                 return lease
@@ -99,6 +103,8 @@ class Pools:
         for pool in self._classes.get((device, slot_bytes), ()):  # the oldest first, so that the others fall idle
             lease = pool.take()
             if lease is not None:
+                if 4 * pool.free <= pool.slots:
+                    self._tell_scarce()
                 return lease
         with self._growth:
             # Another thread may have made room meanwhile; growing before larger slots are wasted.
@@ -107,7 +113,8 @@ class Pools:
         return lease
 
     def _grow(self, device: str, slot_bytes: int) -> Lease | None:
-        pools = self._classes.get((device, slot_bytes), [])
+        key = device, slot_bytes
+        pools = self._classes.get(key, [])
         for pool in pools:
             lease = pool.take()
             if lease is not None:
@@ -120,8 +127,8 @@ class Pools:
         if slots < 1:
             return None
         pool = Pool(slots, slot_bytes, device)
-        self._classes[device, slot_bytes] = [*pools, pool]
-        self._by_id[pool.id] = pool
+        self._classes = {**self._classes, key: [*self._classes.get(key, []), pool]}
+        self._by_id = {**self._by_id, pool.id: pool}
         return pool.take()
 
     def _take_larger(self, device: str, slot_bytes: int) -> Lease | None:
@@ -155,7 +162,7 @@ class Pools:
             now_s: monotonic seconds.
         """
         with self._growth:
-            for pool in list(self._by_id.values()):
+            for pool in self._by_id.values():
                 taken, since_s = self._seen.get(pool.id, (-1, 0.0))
                 if pool.taken != taken or pool.used:
                     self._seen[pool.id] = pool.taken, now_s
@@ -179,22 +186,34 @@ class Pools:
                 "bytes": sum(pool.bytes for pool in pools),
             }
             for (device, slot_bytes), pools in sorted(self._classes.items())
-            if pools
         ]
 
     def _forget(self, pool: Pool) -> None:
         key = pool.device, pool.slot_bytes
-        self._classes[key] = [other for other in self._classes[key] if other is not pool]
-        self._by_id.pop(pool.id)
+        left = [other for other in self._classes[key] if other is not pool]
+        self._classes = {**self._classes, key: left}  # another thread may be going through the old one
+        if not left:
+            del self._classes[key]
+        self._by_id = {id_: other for id_, other in self._by_id.items() if other is not pool}
         self._seen.pop(pool.id, None)
 
     def _tell_scarce(self) -> None:
-        pools = list(self._by_id.values())
-        busy = sum((pool.used + pool.waiting) * pool.slot_bytes for pool in pools)
-        self._is_scarce = is_scarce = self.limit_bytes - busy <= self.limit_bytes // 4
-        for pool in pools:
-            if pool.ledger.is_scarce != is_scarce:
-                pool.ledger.set_scarce(is_scarce)
+        """Say in each pool whether a quarter of the slots that its size could have is free, or less."""
+        if not self._growth.acquire(blocking=False):
+            return  # who grows or trims tells it afterwards
+        try:
+            in_use = {pool: pool.used + pool.held_by_readers() for pool in self._by_id.values()}
+            pinned = sum(pool.bytes for pool, slots in in_use.items() if slots)
+            self._is_scarce = False
+            for (_, slot_bytes), pools in self._classes.items():
+                pinned_here = sum(pool.bytes for pool in pools if in_use[pool])
+                most = (self.limit_bytes - (pinned - pinned_here)) // slot_bytes
+                is_scarce = 4 * sum(in_use[pool] for pool in pools) >= 3 * most
+                self._is_scarce |= is_scarce
+                for pool in pools:
+                    pool.tell_scarce(is_scarce)
+        finally:
+            self._growth.release()
 
     def lease(self, pool: int, slot: int, generation: int, nbytes: int) -> Lease:
         """Refer to a sealed slot of ours.

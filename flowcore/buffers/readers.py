@@ -8,7 +8,6 @@ from flowcore.buffers.lease import Lease, Slots
 from flowcore.buffers.ledger import Ledger
 from flowcore.buffers.memory import memory_on
 from flowcore.buffers.place import Place, start_of
-from flowcore.bus.envelope import Malformed
 
 _LOOK_S = 5.0  # between two looks whether owners are alive
 
@@ -20,7 +19,7 @@ class OpenPool(Slots):
         ledger = Ledger.open(handle.pool, place)
         try:
             if ledger.device != handle.device:
-                raise Malformed("a handle to another device than its pool's")
+                raise FileNotFoundError(f"pool {handle.pool:016x} lies on {ledger.device}, not on {handle.device}")
             memory = memory_on(ledger.device).open(ledger)
         except BaseException:
             ledger.close()
@@ -77,12 +76,16 @@ class Readers:
 
         Raises:
             BufferExpired: it was written again, or who has it is gone.
-            Malformed: what it names is no such pool.
+            OSError: it is there, and cannot be opened from here.
         """
-        pool = self._pools.get(handle.pool)
-        if pool is None or not pool.is_open:
-            pool = self._open(handle)
-        return pool.lease(handle.slot, handle.generation, handle.nbytes)
+        pool = self._pools.get(handle.pool) or self._open(handle)
+        try:
+            return pool.lease(handle.slot, handle.generation, handle.nbytes)
+        except BufferExpired:
+            if pool.is_open:
+                raise
+            # Closed by `trim` in another thread meanwhile.
+            return self._open(handle).lease(handle.slot, handle.generation, handle.nbytes)
 
     def _open(self, handle: Handle) -> OpenPool:
         with self._lock:
@@ -90,15 +93,19 @@ class Readers:
             if pool is not None and pool.is_open:
                 return pool
             # Whoever sent the handle has the slot for as long as its message is not acked.
+            gone, refused = "", None
             for place in (handle.via, handle.owner):
-                if place is None:
-                    continue
                 try:
-                    pool = self._pools[handle.pool] = OpenPool(handle, place)
-                    return pool
+                    if place is not None:
+                        self._pools[handle.pool] = opened = OpenPool(handle, place)
+                        return opened
+                except (FileNotFoundError, ProcessLookupError) as e:
+                    gone = str(e)
                 except OSError as e:
-                    why = e
-            raise BufferExpired(f"pool {handle.pool:016x} of process {handle.owner.pid} is gone: {why}") from None
+                    refused = e
+            if refused is not None:
+                raise refused
+            raise BufferExpired(f"pool {handle.pool:016x} of process {handle.owner.pid} is gone: {gone}")
 
     def trim(self, now_s: float) -> None:
         """Close what its owner closed, and what belonged to a process that has ended; called each second.
