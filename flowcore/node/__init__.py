@@ -4,6 +4,7 @@ Beside it, by name: `flowcore.node.testing` (tests), `flowcore.node.paths` (part
 (regular expressions with a time limit), `flowcore.node.formats` (bytes to payloads and back).
 """
 
+from flowcore.buffers import BufferExpired, NoRoom, Tensor
 from flowcore.node.bus_access import bus_of
 from flowcore.node.config import NodeConfig, field
 from flowcore.node.hookspecs import hookimpl
@@ -13,14 +14,17 @@ from flowcore.node.ports import In, Out, Outputs, PortTypeError
 from flowcore.node.script_access import script_of
 
 __all__ = [
+    "BufferExpired",
     "GiveUp",
     "In",
     "Message",
+    "NoRoom",
     "Node",
     "NodeConfig",
     "Out",
     "Outputs",
     "PortTypeError",
+    "Tensor",
     "bus_of",
     "field",
     "hookimpl",

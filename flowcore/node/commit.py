@@ -4,6 +4,9 @@ A turn that changed the state is not acked through its outputs but by the write:
 every wire was applied, and the outputs that nobody has acked (the outbox). So what is stored is acked, and what is
 acked is stored. Writes are made one at a time, between turns, and no faster than the disk takes them.
 
+A record names no slot of shared memory: that of an output which holds a tensor is stored when it is acked. The packed
+record waits for it; handlers go on meanwhile.
+
 Invariant: a record is only packed while no handler runs, so it never holds half of what one has changed.
 """
 
@@ -16,6 +19,7 @@ from typing import Any
 
 from flowcore.node.emit import Emitter
 from flowcore.node.state import Record, State, StateStale, Store, pack_record
+from flowcore.wires.out_port import Kept
 from flowcore.wires.receipt import Receipt
 
 _SHORTEST_S = 0.005
@@ -137,7 +141,7 @@ class Committer:
         """An outbox that is acked by now would be sent again after a crash: store that it is empty."""
         self._shrink_timer = None
         is_free = self._writing is None and not self._is_in_turn and not self._timer and not self._is_closed
-        if is_free and self._has_outbox and not self._is_something_new and not self._outbox():
+        if is_free and self._has_outbox and not self._is_something_new and not self._outbox()[0]:
             self._begin()
         else:
             self._write_when_due()
@@ -146,19 +150,23 @@ class Committer:
         # Packed here and not in the task: until that runs, the next handler may have begun to change the state.
         self._writing = self._loop.create_task(self._save(*self._pack()))
 
-    def _pack(self) -> tuple[bytes, list[Any], bool, bool]:
-        """The record as it is now, the works it contains, and whether it has an outbox, a new position alone."""
-        outbox = self._outbox()
+    def _pack(self) -> tuple[bytes, list[Any], list[Kept], bool, bool]:
+        """The record as it is now, the works it contains, the outputs that are to be acked before it is stored, and
+        whether it has an outbox, a new position alone."""
+        outbox, awaited = self._outbox()
         self.commits += 1
         record = pack_record(self._state, self.applied, outbox, self.position, self._inc, self.commits)
         works, self._works = self._works, []
         is_position_alone = not works and not self._state.is_dirty
         self._state.is_dirty = self._is_position_new = self.is_stored = False
-        return record, works, bool(outbox), is_position_alone
+        return record, works, awaited, bool(outbox), is_position_alone
 
-    async def _save(self, record: bytes, works: list[Any], has_outbox: bool, is_position_alone: bool) -> None:
+    async def _save(
+        self, record: bytes, works: list[Any], awaited: list[Kept], has_outbox: bool, is_position_alone: bool
+    ) -> None:
         try:
             assert self._store is not None
+            await self._emitter.until_acked(awaited)
             await self._store.save(record)
         except StateStale as e:
             self.stale = e
@@ -184,14 +192,19 @@ class Committer:
                 work.finished()
         self._write_when_due()
 
-    def _outbox(self) -> list[tuple[str, bytes]]:
-        return [
-            (name, kept.packed)
-            for name, port in self._emitter.ports.items()
-            if port.wires
-            for kept in port.owed()
-            if not (isinstance(kept.cause, Receipt) and kept.cause.position is not None)
-        ]
+    def _outbox(self) -> tuple[list[tuple[str, bytes]], list[Kept]]:
+        """Outputs that nobody has acked and no replay makes again: those to be stored, and those that name slots."""
+        outbox: list[tuple[str, bytes]] = []
+        awaited: list[Kept] = []
+        for name, port in self._emitter.ports.items():
+            for kept in port.owed() if port.wires else ():
+                if isinstance(kept.cause, Receipt) and kept.cause.position is not None:
+                    continue
+                if kept.holds:
+                    awaited.append(kept)
+                else:
+                    outbox.append((name, kept.packed))
+        return outbox, awaited
 
     @property
     def is_clean(self) -> bool:
@@ -219,6 +232,6 @@ class Committer:
             async with asyncio.timeout(timeout_s):
                 if self._writing is not None:
                     await asyncio.shield(self._writing)
-                is_new = not self.is_clean or self._has_outbox or (self.has_record and bool(self._outbox()))
+                is_new = not self.is_clean or self._has_outbox or (self.has_record and any(self._outbox()))
                 if is_new and self.stale is None:
                     await asyncio.shield(self._loop.create_task(self._save(*self._pack())))

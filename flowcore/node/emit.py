@@ -7,12 +7,16 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from flowcore.buffers import NoRoom
 from flowcore.node.message import Message
 from flowcore.node.ports import Outputs
-from flowcore.wires.out_port import OutPort
+from flowcore.wires.out_port import Kept, OutPort
 from flowcore.wires.receipt import Cause, Receipt
+
+if TYPE_CHECKING:
+    from flowcore.node.tensors import Tensors
 
 _YIELD_EVERY = 256
 
@@ -34,6 +38,7 @@ class Emitter:
         ports: by name, hidden ones among them.
         main: the first output's name, None for a sink.
         settings: of the node (`full`, `throttle_hz`, `ack`).
+        tensors: of the process: where there is no room, a message waits for it.
         on_error: told of what could not be sent later on, when nobody waits for it any more.
     """
 
@@ -42,6 +47,7 @@ class Emitter:
         ports: dict[str, OutPort],
         main: str | None,
         settings: dict,
+        tensors: "Tensors",
         on_error: Callable[[Exception], None] = lambda error: None,
     ) -> None:
         self.ports = ports
@@ -56,13 +62,21 @@ class Emitter:
         self._next_s = 0.0
         self._through = settings.get("ack", "through") == "through"
         self._loop = asyncio.get_running_loop()
+        self._tensors = tensors
+        tensors.flush = self.flush
         self._credit = asyncio.Event()
+        self._freed = asyncio.Event()
         self._is_flush_due = False
         self._sends = 0
         self._newest: dict[str, tuple[Message, Receipt]] = {}  # by port: the one that waits for credit (drop_oldest)
         self._feeders: dict[str, asyncio.Task] = {}
         for port in ports.values():
-            port.on_credit = self._credit.set
+            self.adopt(port)
+
+    def adopt(self, port: OutPort) -> None:
+        """A port of this node, from the start or wired later."""
+        port.on_credit, port.on_freed = self._credit.set, self._freed.set
+        port.is_through = self._through
 
     # -- what a handler returned ----------------------------------------------------------------------------------
 
@@ -99,22 +113,25 @@ class Emitter:
         port = self.ports.get(self.main) if self.main is not None else None
         if port is None or isinstance(result, Outputs) or not port.has_credit():
             return False
-        if isinstance(result, Message):
-            if result.cause is not cause:
-                return False
-            self._send(port, result, cause)
-            return True
-        port.send(
-            result,
-            message.topic,
-            message.meta,
-            cause=cause if self._through else None,
-            origin_ns=message.origin_ns,
-            trace=message.envelope.get("trace", ""),
-            parent=message.id,
-            deadline_ns=message._deadline_ns,
-            now_s=now_s,
-        )
+        try:
+            if isinstance(result, Message):
+                if result.cause is not cause:
+                    return False
+                self._send(port, result, cause)
+                return True
+            port.send(
+                result,
+                message.topic,
+                message.meta,
+                cause=cause,
+                origin_ns=message.origin_ns,
+                trace=message.envelope.get("trace", ""),
+                parent=message.id,
+                deadline_ns=message._deadline_ns,
+                now_s=now_s,
+            )
+        except NoRoom:
+            return False
         return True
 
     async def emit(self, drafts: list[Draft], cause: Cause | None) -> None:
@@ -124,14 +141,40 @@ class Emitter:
             if not port.has_credit():
                 await self._wait_for_credit(port)
             own = draft.cause  # another one's than `cause` when a handler kept the message, or got a batch
-            self._send(port, draft, own if own is not None and own.open > 0 else cause)
+            cause_of = own if own is not None and own.open > 0 else cause
+            try:
+                self._send(port, draft, cause_of)
+            except NoRoom as e:
+                await self._send_when_room(port, draft, cause_of, e)
+
+    async def _send_when_room(self, port: OutPort, draft: Message, cause: Cause | None, error: NoRoom) -> None:
+        """Try again until there is a slot for it; where only the newest counts, drop it."""
+        room = self._tensors.room()
+        while not self._may_drop(port):
+            await room.wait(error)
+            if not port.has_credit():
+                await self._wait_for_credit(port)
+            try:
+                self._send(port, draft, cause)
+                return
+            except NoRoom as e:
+                error = e
+
+    def _may_drop(self, port: OutPort) -> bool:
+        """Drop one for want of room, if nobody waits for all that this port sends."""
+        if any(wire.is_waited_for for wire in port.wires):
+            return False
+        for wire in port.wires:
+            wire.drops += 1
+        self.drops += not port.wires
+        return True
 
     def _send(self, port: OutPort, draft: Message, cause: Cause | None) -> None:
         port.send(
             draft.payload,
             draft.topic,
             draft.meta,
-            cause=cause if self._through or isinstance(cause, Receipt) else None,
+            cause=cause,
             origin_ns=draft.origin_ns,
             trace=draft.trace,
             parent=draft.parent or draft.id,
@@ -140,9 +183,23 @@ class Emitter:
         )
 
     def send_at_once(self, port_name: str, draft: Message, cause: Cause | None) -> None:
-        """Send one message without waiting; whoever calls has seen that there is credit."""
+        """Send one message without waiting; whoever calls has seen that there is credit.
+
+        Raises:
+            NoRoom: for a tensor in it.
+        """
         self._send(self.ports[port_name], draft, cause)
         self.flush_soon()
+
+    async def emit_again(self, port_name: str, envelope: dict) -> None:
+        """Emit what an earlier process of this node owed; over the window, but only when there are slots for it."""
+        port, room = self.ports[port_name], self._tensors.room()
+        while True:
+            try:
+                port.emit_again([envelope], time.monotonic(), Receipt)
+                return
+            except NoRoom as e:
+                await room.wait(e)
 
     async def wait_for_credit(self, port_name: str) -> None:
         """Wait until a port may send."""
@@ -156,7 +213,10 @@ class Emitter:
         port = self.ports.get(port_name or self.main or "")
         if port is None or not self._is_plain or not self.running.is_set() or not port.has_credit():
             return False
-        port.send(value, topic, meta or {}, cause=receipt, now_s=time.monotonic())
+        try:
+            port.send(value, topic, meta or {}, cause=receipt, now_s=time.monotonic())
+        except NoRoom:
+            return False
         receipt.one_done()
         self._sends += 1
         if not self._is_flush_due:
@@ -173,32 +233,44 @@ class Emitter:
     async def send(self, port_name: str | None, draft: Message, current: Cause | None, receipt: Receipt) -> None:
         """Send one message; a source (no `current`) waits while paused and obeys the node's `full` policy."""
         port = self.ports[self._known(port_name)]
-        if current is not None:
-            if self._through:
-                current.open += 1
-                receipt.is_for_input = True
-                receipt.then(current.one_done)
-        else:
+        if current is None:
             await self.running.wait()
             if self._throttle_s:
                 await self._pace()
             if self._full == "drop_newest" and not port.has_credit():
-                self.drops += 1
                 receipt.one_done()
-                await asyncio.sleep(0)
+                await self._drop()
                 return
             if self._full == "drop_oldest":
                 self.drops += self._send_newest(port, draft, receipt)
                 await (asyncio.sleep(0) if port.name in self._newest else self._let_others_run())
                 return
+        else:
+            current.open += 1  # it is known only afterwards whether it waits for this message
         try:
             if not port.has_credit():
                 await self._wait_for_credit(port)
-            self._send(port, draft, receipt)
+            try:
+                self._send(port, draft, receipt)
+            except NoRoom as e:
+                if current is None and self._full == "drop_newest":
+                    await self._drop()
+                    return
+                await self._send_when_room(port, draft, receipt, e)
         finally:
             receipt.one_done()
+            if current is not None:
+                receipt.is_for_input = self._through or port.is_held
+                if receipt.is_for_input:
+                    receipt.then(current.one_done)
+                else:
+                    current.one_done()
         self.flush_soon()
         await self._let_others_run()
+
+    async def _drop(self) -> None:
+        self.drops += 1
+        await asyncio.sleep(0)
 
     async def _let_others_run(self) -> None:
         self._sends += 1
@@ -220,10 +292,15 @@ class Emitter:
         if port.name not in self._newest and port.has_credit():
             try:
                 self._send(port, draft, receipt)
-            finally:
+            except NoRoom:
+                pass  # it waits below, or a newer one does
+            except BaseException:
                 receipt.one_done()
-            self.flush_soon()
-            return 0
+                raise
+            else:
+                receipt.one_done()
+                self.flush_soon()
+                return 0
         dropped = self._newest.pop(port.name, None)
         if dropped is not None:
             dropped[1].one_done()
@@ -233,13 +310,22 @@ class Emitter:
         return 0 if dropped is None else 1
 
     async def _feed(self, port: OutPort) -> None:
-        await self._wait_for_credit(port)
-        draft, receipt = self._newest.pop(port.name)
+        room = self._tensors.room()
+        is_waiting = True
+        while is_waiting:
+            await self._wait_for_credit(port)
+            draft, receipt = self._newest[port.name]
+            try:
+                try:
+                    self._send(port, draft, receipt)
+                    is_waiting = False
+                except NoRoom as e:
+                    await room.wait(e)  # a newer one may take its place
+            except Exception as e:
+                self._on_error(e)
+                is_waiting = False
+        receipt = self._newest.pop(port.name)[1]
         del self._feeders[port.name]
-        try:
-            self._send(port, draft, receipt)
-        except Exception as e:
-            self._on_error(e)
         receipt.one_done()
         self.flush_soon()
 
@@ -251,6 +337,15 @@ class Emitter:
             self.flush()
             if not port.has_credit():
                 await self._credit.wait()
+
+    async def until_acked(self, awaited: list[Kept]) -> None:
+        """Wait until nobody owes these any more, under whatever number; each is taken out of the list when it is so."""
+        while awaited:
+            owed = {id(kept.holds) for port in self.ports.values() for kept in port.owed() if kept.holds}
+            awaited[:] = [kept for kept in awaited if id(kept.holds) in owed]
+            if awaited:
+                self._freed.clear()
+                await self._freed.wait()
 
     def credit(self) -> int:
         """How many messages every port takes now."""

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from flowcore.buffers import NoRoom
 from flowcore.bus.envelope import pack
 from flowcore.node.commit import Committer
 from flowcore.node.config import parse
@@ -27,6 +28,7 @@ from flowcore.node.node import Node
 from flowcore.node.paths import MessagePath, PathError
 from flowcore.node.reports import debug_body, error_body, without_message
 from flowcore.node.state import Record, State, Store
+from flowcore.node.tensors import Tensors
 from flowcore.node.turns import Turns
 from flowcore.node.work import HandlerThread, Timer
 from flowcore.wires.out_port import OutPort
@@ -84,6 +86,7 @@ class Engine:
         config: raw values; env and secrets filled in, `$message`, `$flow` and `$global` still references.
         settings: complete node settings.
         ports: output ports by name, hidden ones among them.
+        tensors: the shared memory of this process, whose codec the ports pack with.
         store: where `self.state` is kept; None: nowhere.
         contexts: the shared contexts, for classes that ask for them.
     """
@@ -99,6 +102,7 @@ class Engine:
         ports: dict[str, OutPort],
         main_port: str | None,
         around: Around,
+        tensors: Tensors,
         store: Store | None = None,
         contexts: Any = None,
         clock: Clock | None = None,
@@ -114,7 +118,8 @@ class Engine:
         self.counts = {"handled": 0, "errors": 0, "late": 0, "retried": 0, "given_up": 0}
         self.latencies_ms: deque[float] = deque(maxlen=512)
         self.state = State()
-        self.emitter = Emitter(ports, main_port, settings, lambda error: self.report(error, None))
+        self.tensors = tensors
+        self.emitter = Emitter(ports, main_port, settings, tensors, lambda error: self.report(error, None))
         self.committer = Committer(self.state, self.emitter, store, inc)
         self.thread = HandlerThread(self.loop, f"{node_id}-handler")
         self.extras = extras or {}
@@ -220,6 +225,7 @@ class Engine:
         await self.committer.close(left_s())
         await self.emitter.close()
         self.thread.close()
+        self.tensors.close()
 
     async def _call_as_turn(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a hook that may change the state: what it changed is stored when it is through."""
@@ -452,7 +458,7 @@ class Engine:
         for draft in (first, Message(without_message(body))):
             try:
                 self.emitter.send_at_once("error", draft, message.cause if message is not None else None)
-            except (TypeError, ValueError):  # a message of nearly the largest size, and its error, are too large
+            except (TypeError, ValueError, NoRoom):  # what a handler made of it cannot be sent, or not now
                 continue
             return True
         return False

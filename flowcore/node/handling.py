@@ -17,10 +17,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
+from flowcore.buffers import BufferExpired
+from flowcore.bus.envelope import Malformed
 from flowcore.node.message import Message, current
 from flowcore.node.node import GiveUp
 from flowcore.node.policies import Breaker, BreakerOpen, HandlerTimeout, is_late, retry_waits
 from flowcore.node.ports import PortTypeError
+from flowcore.node.resolve import ComesAgain, is_remote
 from flowcore.node.runs import LONGEST_RUN_S, Call, Run, Watched, some
 from flowcore.node.work import HandlerThread, Timer
 from flowcore.wires.receipt import Cause, Joined
@@ -52,6 +55,7 @@ class Handling:
         self._age_s, self._late_port = deadline.get("age_s"), deadline.get("late") == "port"
         self._breaker = Breaker(settings.get("breaker") or {})
         self._retry = settings.get("retry") or {}
+        self._resolver = engine.tensors.resolver
         self._on_batch: Any = getattr(node, "on_batch", None)
         self._on_message: Any = getattr(node, "on_message", None)
         self.takes_batches = self._on_batch is not None
@@ -64,6 +68,12 @@ class Handling:
         """Handle works in order, for some milliseconds; adds those that are handled to `done`."""
         ready: deque[Ready] = deque()
         for work in works:
+            if self._resolver.is_used and "unresolved" in work.envelope:
+                await self._run_ready(ready, done, thread)
+                if ready:
+                    return
+                if not await self._resolve(work, done):
+                    continue
             message = Message.arrived(work)
             refusal = self._refusal(work, message)
             if refusal is None:
@@ -74,6 +84,34 @@ class Handling:
                 return  # out of time, or stopping
             await self._refuse(refusal, work, message, done)
         await self._run_ready(ready, done, thread)
+
+    async def _resolve(self, work: Any, done: list[Any]) -> bool:
+        """Make a message whole; False when that cannot be: then it is done.
+
+        Raises:
+            Stopping: the node is told to stop while it waits.
+        """
+        if not is_remote(work):
+            waiting: Awaitable[None] = self._resolver.resolve(work)
+        else:
+            task = asyncio.ensure_future(self._resolver.resolve(work))
+            stop = asyncio.ensure_future(self.stopping.wait())
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            if not task.done():
+                task.cancel()
+                raise Stopping
+            waiting = task
+        try:
+            await waiting
+        except ComesAgain:
+            pass
+        except (BufferExpired, Malformed) as e:
+            await self._engine.fail(e, Message.arrived(work))
+        else:
+            return True
+        done.append(work)
+        return False
 
     def _refusal(self, work: Any, message: Message) -> Exception | None:
         """Why the handler must not see a message; also brings the payload into the port's form."""
@@ -166,13 +204,15 @@ class Handling:
                 await self._finish(work, message, error, done, thread, may_retry=False)
         if run.error is not None:
             work, message = ready.popleft()
-            await self._finish(work, message, run.error, done, thread)
+            await self._finish(work, message, run.fault(), done, thread)
         elif run.more is not None:
             work, message = ready.popleft()
             error = await self._send_rest(*run.more, message, work, thread)
             await self._finish(work, message, error, done, thread, may_retry=False)
 
     def _run(self, ready: list[Ready], *, is_single: bool) -> Run:
+        # A handler that makes tensors may wait for a slot: what ran before it must be sent by then.
+        is_single = is_single or self._engine.tensors.allocs > 0
         return Run(self._on_message, ready, self._engine, is_single=is_single, is_timed=self._timeout_s is not None)
 
     # -- many at once -------------------------------------------------------------------------------------------
@@ -181,6 +221,8 @@ class Handling:
         """Hand works over together; adds those that are handled to `done`."""
         ready: list[Ready] = []
         for work in works:
+            if self._resolver.is_used and "unresolved" in work.envelope and not await self._resolve(work, done):
+                continue
             message = Message.arrived(work)
             refusal = self._refusal(work, message)
             if refusal is None:
@@ -236,6 +278,8 @@ class Handling:
     async def bypass(self, works: list[Any], done: list[Any], port: str) -> None:
         """Send messages on as they came."""
         for work in works:
+            if self._resolver.is_used and "unresolved" in work.envelope and not await self._resolve(work, done):
+                continue
             await self._pass_on(port, Message.arrived(work), work)
             done.append(work)
 
@@ -263,10 +307,13 @@ class Handling:
                 value = await self._limited(result)
                 await self._send_all(value if is_spread and isinstance(value, list) else [value], None, cause)
             return
-        call = Call(function, *args)
+        call = Call(self._engine.tensors, function, *args)
         await self._in_thread(thread, call)
-        if call.error is not None:
-            raise call.error
+        if (failed := call.fault()) is not None:
+            try:
+                raise failed
+            finally:
+                del failed  # its traceback has this frame
         values = call.values[0] if is_spread and call.is_list else call.values
         error = await self._send_rest(values, call.rest, None, cause, thread)
         if error is not None:
@@ -338,7 +385,7 @@ class Handling:
             if rest is None:
                 return None
             engine.emitter.flush()
-            piece = Call(some, rest, message=message)
+            piece = Call(engine.tensors, some, rest, engine.tensors, message=message)
             slot = engine.around.enter(cause) if message is not None else None
             try:
                 await self._in_thread(thread, piece)
@@ -346,7 +393,7 @@ class Handling:
                 engine.around.leave(slot, 0)
             if piece.error is not None:
                 engine.state.rollback()
-                return piece.error
+                return piece.fault()
             values, rest = piece.values[0]
 
     async def _finish(
@@ -397,7 +444,7 @@ class Handling:
         run = self._run([(work, message)], is_single=True)
         await self._in_thread(thread, run)
         if run.error is not None:
-            return run.error
+            return run.fault()
         if run.more is not None:
             return await self._send_rest(*run.more, message, work, thread)
         _, _, result = run.finished[0]

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from flowcore.node.config import NodeConfig
@@ -18,6 +18,7 @@ from flowcore.node.message import Message
 from flowcore.node.ports import In, Out
 
 if TYPE_CHECKING:
+    from flowcore.buffers import Tensor
     from flowcore.node.context import Context
     from flowcore.node.engine import Engine, Timer
     from flowcore.node.state import State
@@ -132,9 +133,30 @@ class Node:
             A receipt; `await receipt` returns when every reliable consumer, and what it made of it, is done.
         Raises:
             UnknownPort: no such output.
-            MessageTooLarge, TypeError: what does not fit into an envelope.
+            TypeError, ValueError: something in it has no form in which it could travel, or needs more shared memory
+                than the node may have at all.
         """
         return await self.engine.send(value, port=port, topic=topic, meta=meta, position=position)
+
+    def alloc(self, shape: Sequence[int] | int, dtype: Any = "uint8", device: str = "cpu") -> "Tensor":
+        """A writable tensor in shared memory, to be filled in place and sent; nobody copies it then.
+
+        Its content is whatever was there before. From a sync handler, which has a thread of its own, it waits while no
+        slot is free; in async code it does not: use `alloc_when_free` there.
+
+        Args:
+            shape: (H, W, 3), for example; a number is one dimension.
+            dtype: "uint8", "float32" ..., or a numpy dtype.
+            device: "cpu", or "cuda:0" ...
+        Raises:
+            NoRoom: in async code, when no slot is free now.
+            ValueError: larger than the node's setting `pool_mb` allows.
+        """
+        return self.engine.tensors.alloc(shape, dtype, device)
+
+    async def alloc_when_free(self, shape: Sequence[int] | int, dtype: Any = "uint8", device: str = "cpu") -> "Tensor":
+        """As `alloc`, in async code: waits until a slot is free. Back-pressure of consumers is felt here, too."""
+        return await self.engine.tensors.alloc_when_free(shape, dtype, device)
 
     @property
     def position(self) -> Any:

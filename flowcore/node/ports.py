@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from flowcore.buffers.matches import mismatch
+
 NAMES: dict[Any, str] = {
     Any: "any",
     object: "any",
@@ -41,6 +43,8 @@ class PortTypeError(TypeError):
         got = {bool: "bool", int: "number", float: "number", str: "text", dict: "map", type(None): "nothing"}.get(
             type(payload), type(payload).__name__
         )
+        if hasattr(payload, "shape") and hasattr(payload, "dtype"):
+            got = f"a tensor of {payload.dtype} {tuple(payload.shape)}"
         super().__init__(f"port '{port}' takes {expected}, got {got}{': ' + detail if detail else ''}")
 
 
@@ -86,6 +90,14 @@ class In(Port):
                     raise PortTypeError(name, annotation.__name__, payload, f"{where}: {first['msg']}") from None
 
             return check_model
+        if type_name == "frame" or type_name.startswith("tensor"):
+
+            def check_tensor(payload: Any) -> Any:
+                if mismatch(payload, type_name) is not None:
+                    raise PortTypeError(name, type_name, payload)
+                return payload
+
+            return check_tensor
         classes = _CLASSES.get(type_name)
         if classes is None:
             return None

@@ -18,6 +18,7 @@ from flowcore.node.policies import HandlerTimeout
 
 if TYPE_CHECKING:
     from flowcore.node.engine import Around, Engine
+    from flowcore.node.tensors import Tensors
 
 LONGEST_RUN_S = 0.002  # what is behind it must not wait for a slow handler's whole batch
 _PIECE, _LONGEST_PIECE_S = 64, 0.01  # of a generator: values that are sent together
@@ -31,9 +32,15 @@ class Watched:
 
     def __init__(self, message: Message | None) -> None:
         self.message = message  # that the handler has now
+        self.error: BaseException | None = None
         self.started_s = 0.0  # of its handler; 0: not in it
         self.is_expired = False
         self._lock = threading.Lock()
+
+    def fault(self) -> BaseException | None:
+        """What it raised, given away: the traceback of what is kept here would keep this, and all in its frames."""
+        error, self.error = self.error, None
+        return error
 
     def guard(self, function: Callable[..., Any], *args: Any) -> Any:
         """In the handler thread: call what may be ended from outside."""
@@ -65,7 +72,6 @@ class Run(Watched):
     ) -> None:
         super().__init__(works[0][1])
         self.finished: list[tuple[Any, Message, Any]] = []  # a generator's values as a list, a list in one
-        self.error: BaseException | None = None
         self.more: tuple[list, Iterator] | None = None  # what a generator gave, and the rest of it
         self._handler, self._works, self._engine = handler, works, engine
         self._is_single, self._is_timed = is_single, is_timed
@@ -81,11 +87,13 @@ class Run(Watched):
 
     def _handle_all(self, around: "Around") -> None:
         state, finished, clock = self._engine.state, self.finished, time.perf_counter
+        tensors = self._engine.tensors
+        allocs = tensors.allocs
         handle = self._watched if self._is_timed else self._handle
         until_s = clock() + LONGEST_RUN_S
         for work, message in self._works:
             if finished:
-                if self._is_single or clock() > until_s:
+                if self._is_single or clock() > until_s or tensors.allocs != allocs:
                     break
                 self._slot = around.move(self._slot, work)
             self.message = message
@@ -106,7 +114,7 @@ class Run(Watched):
     def _handle(self, message: Message) -> Any:
         result = self._handler(message)
         if type(result) is GeneratorType:
-            values, rest = some(result)
+            values, rest = some(result, self._engine.tensors)
             if rest is not None:
                 self.more = values, rest
             return values
@@ -116,13 +124,14 @@ class Run(Watched):
 class Call(Watched):
     """One call of anything else (a batch, a timer, the rest of a generator), up to its first values."""
 
-    def __init__(self, function: Callable[..., Any], *args: Any, message: Message | None = None) -> None:
+    def __init__(
+        self, tensors: "Tensors", function: Callable[..., Any], *args: Any, message: Message | None = None
+    ) -> None:
         super().__init__(message)
         self.values: list = []
         self.rest: Iterator | None = None
         self.is_list = False  # it returned a list: many outputs of a batch, one value of a timer
-        self.error: BaseException | None = None
-        self._function, self._args = function, args
+        self._tensors, self._function, self._args = tensors, function, args
 
     def __call__(self) -> None:
         try:
@@ -133,17 +142,20 @@ class Call(Watched):
     def _begin(self) -> None:
         result = self._function(*self._args)
         if isinstance(result, Iterator):
-            self.values, self.rest = some(result)
+            self.values, self.rest = some(result, self._tensors)
         else:
             self.values, self.is_list = [result], isinstance(result, list)
 
 
-def some(values: Iterator) -> tuple[list, Iterator | None]:
-    """Up to 64 values, fewer from a slow generator, and the generator if it may have more."""
+def some(values: Iterator, tensors: "Tensors") -> tuple[list, Iterator | None]:
+    """Up to 64 values, fewer from a slow generator, and the generator if it may have more.
+
+    From one that makes tensors, one: it may wait for a slot next, which is free only when this one was sent.
+    """
     found: list = []
-    until_s = time.perf_counter() + _LONGEST_PIECE_S
+    until_s, allocs = time.perf_counter() + _LONGEST_PIECE_S, tensors.allocs
     for value in values:
         found.append(value)
-        if len(found) >= _PIECE or time.perf_counter() > until_s:
+        if len(found) >= _PIECE or time.perf_counter() > until_s or tensors.allocs != allocs:
             return found, values
     return found, None

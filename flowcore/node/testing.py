@@ -17,11 +17,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from flowcore.bus.envelope import unpack
 from flowcore.node.engine import Clock, Engine
 from flowcore.node.message import Message
 from flowcore.node.node import Node
 from flowcore.node.ports import In
+from flowcore.node.tensors import Tensors
 from flowcore.node.work import Foreign, ForeignInput
 from flowcore.wires.out_port import Origin, OutPort
 
@@ -124,7 +124,8 @@ class Driven:
     async def __aenter__(self) -> "Driven":
         names = [*_names(self._class.outputs, self._class.outputs_from, self._config, self._class, "out")]
         origin = Origin("test", "node", 1)
-        ports = {name: OutPort(origin, name, self._publish) for name in names}
+        self.tensors = Tensors(self._settings.get("pool_mb", 256) << 20)
+        ports = {name: OutPort(origin, name, self._publish, self.tensors.codec) for name in names}
         self._inputs = {
             name: ForeignInput(name, port.checker()) for name, port in _inputs(self._class, self._config).items()
         }
@@ -137,6 +138,7 @@ class Driven:
             ports=ports,
             main_port=names[0] if names else None,
             around=self,
+            tensors=self.tensors,
             store=self.store,
             contexts=self._options.get("contexts") or MemoryValues(),
             clock=self.clock,
@@ -266,7 +268,8 @@ class Driven:
 
     def _publish(self, subject: str, data: bytes) -> bool:
         port = subject.rsplit(".", 1)[-1]
-        for envelope in unpack(data):
+        codec = self.tensors.codec
+        for envelope in codec.resolve(codec.unpack(data)):
             message = Message(
                 envelope["payload"],
                 envelope["topic"],

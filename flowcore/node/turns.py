@@ -223,6 +223,8 @@ class Turns:
                     continue
                 work.is_started = True
             works.append(work)
+        if self._engine.tensors.resolver.is_used:
+            self._engine.tensors.resolver.look_ahead(works)
         return works
 
     def _account(self, done: list[Any]) -> None:

@@ -26,6 +26,7 @@ from flowcore.node.bus_access import BusAccess
 from flowcore.node.engine import Engine
 from flowcore.node.message import Message
 from flowcore.node.node import Node
+from flowcore.node.tensors import Tensors
 from flowcore.runtime.link import MAX_FRAME, Link
 from flowcore.runtime.page import DRAINING, READY, RUNNING, STARTING, Page, wire_hash
 from flowcore.runtime.stats import Statistics
@@ -108,7 +109,8 @@ class Runner:
             on_down=self._on_down,
             on_refused=self._on_refused,
         )
-        self.wiring = Wiring(spec, self.connection, node_class.inputs, self._take, self._on_reject)
+        self.tensors = Tensors(spec["settings"]["pool_mb"] << 20)
+        self.wiring = Wiring(spec, self.connection, node_class.inputs, self._take, self._on_reject, self.tensors)
         self.wiring.on_malformed = self._on_malformed
         self._given_up = GivenUp(self.connection, self.flow, self.node_id)
         self.engine = Engine(
@@ -120,6 +122,7 @@ class Runner:
             ports=self.wiring.ports,
             main_port=spec["outputs"][0] if spec["outputs"] else None,
             around=self,
+            tensors=self.tensors,
             store=BusStore(self.connection, spec["state_key"]),
             contexts=BusValues(self.connection),
             inc=spec["inc"],
@@ -129,6 +132,7 @@ class Runner:
                 "script_socket": spec.get("script_socket"),
             },
         )
+        self.wiring.on_new_port = self.engine.emitter.adopt
         self.engine.committer.on_stale = self._on_stale
         self.engine.turns.on_gave_up = self._on_gave_up
         self._statistics = Statistics(spec, self.engine, self.wiring)
@@ -153,15 +157,14 @@ class Runner:
         for suspect in frame.get("suspects") or ():
             key = (wire_hash(suspect["wire"]), suspect["epoch"], suspect["seq"])
             engine.turns.suspects[key] = suspect["tries"]
-        now_s = time.monotonic()
         inherited = [(port, envelope) for port, envelope in record.outbox]
         if self._inherited:
-            inherited += [(port, envelope) for port, envelope in unpack(self._inherited, limit=MAX_FRAME)]
+            inherited += self.tensors.codec.unpack(self._inherited, limit=MAX_FRAME)
         await wiring.go_live(record.applied)
         for port, envelope in inherited:
             if port in wiring.ports:
                 try:
-                    wiring.ports[port].emit_again([envelope], now_s, Receipt)
+                    await engine.emitter.emit_again(port, envelope)
                 except (TypeError, ValueError) as e:  # one of the largest size, and the new numbers are longer
                     engine.report(e, Message(envelope.get("payload"), envelope=envelope))
         engine.emitter.flush()
@@ -204,7 +207,7 @@ class Runner:
         for name, port in self.wiring.ports.items():
             for kept in port.owed():
                 if not self._can_be_made_again(kept):
-                    parts.append(b"\x92" + pack(name) + kept.packed)
+                    parts.append(b"\x92" + pack(name) + port.inline(kept))
         return join(parts) if parts else None
 
     @staticmethod

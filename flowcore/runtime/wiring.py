@@ -14,13 +14,15 @@ from typing import Any
 
 from flowcore.bus import subjects
 from flowcore.bus.connection import Connection
-from flowcore.bus.envelope import Malformed, json_foreign, unpack, unpack_foreign
+from flowcore.bus.envelope import Malformed, json_foreign, unpack_foreign
 from flowcore.flow.resolved import WireSpec
 from flowcore.node.ports import In
+from flowcore.node.tensors import Tensors
 from flowcore.node.work import Foreign, ForeignInput
+from flowcore.runtime.incoming import Incoming
 from flowcore.runtime.page import wire_hash
 from flowcore.wires.durable import DurableInWire, DurableWire
-from flowcore.wires.frames import Ack, Offer, envelopes
+from flowcore.wires.frames import Ack
 from flowcore.wires.in_wire import ACK_TIMER_S, InWire, Item, LatestInWire
 from flowcore.wires.out_port import Kept, Origin, OutPort
 from flowcore.wires.out_wire import FeedbackWire, LatestWire, OutWire, WireEnds
@@ -39,6 +41,7 @@ class Wiring:
         inputs: the class's input ports, by name.
         take: queues works for the engine.
         on_reject: a cycle-closing wire is at its bound: called with the message.
+        tensors: of the process.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Wiring:
         inputs: Mapping[str, In],
         take: Callable[[list[Any]], None],
         on_reject: Callable[[Kept], None],
+        tensors: Tensors,
     ) -> None:
         self.flow, self.node, self.replica = spec["flow"], spec["node"], spec.get("replica")
         self.inc = spec["inc"]
@@ -63,6 +67,9 @@ class Wiring:
         self._queue_limit = spec["settings"].get("queue", 1000)
         self._drain_s = spec["settings"].get("drain_timeout_s", 5.0)
         self._inputs, self._take, self._on_reject = inputs, take, on_reject
+        self._codec = tensors.codec
+        self.incoming = Incoming(tensors)
+        self.on_new_port: Callable[[OutPort], None] = lambda port: None  # a hidden one, wired while the node runs
         self._origin = Origin(self.flow, self.node, self.inc)
         self._ack_of: dict[str, OutWire] = {}
         self._offer_of: dict[str, InWire] = {}
@@ -88,7 +95,8 @@ class Wiring:
     def port(self, name: str) -> OutPort:
         """An output; hidden ones come into being when they are first wired."""
         if name not in self.ports:
-            self.ports[name] = OutPort(self._origin, name, self._publish)
+            self.ports[name] = OutPort(self._origin, name, self._publish, self._codec)
+            self.on_new_port(self.ports[name])
         return self.ports[name]
 
     # -- going live -----------------------------------------------------------------------------------------------
@@ -370,22 +378,17 @@ class Wiring:
         wires = self._feeds.get(subject)
         if not wires or not self.is_live or self._is_forged(reply, headers):
             return
-        now_s = time.monotonic()
         try:
-            frame = envelopes(unpack(data))
+            self.incoming.on_live(wires, data, time.monotonic())
         except Malformed as e:
             self._malformed(subject, e)
-            return
-        for wire in wires:
-            wire.on_live(frame, now_s)
-            frame = unpack(data) if len(wires) > 1 else frame  # what one input's handler changes is not another's
 
     def _on_offer(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
         wire = self._offer_of.get(subject)
         if wire is None or not self.is_live or self._is_forged(reply, headers):
             return
         try:
-            wire.on_offer(Offer.unpack(data), time.monotonic())
+            self.incoming.on_offer(wire, data, time.monotonic())
         except Malformed as e:
             self._malformed(subject, e)
 

@@ -36,7 +36,7 @@ _log = logging.getLogger("flowcore.wires")
 class DurableWire:
     """The producer's end: owes a message until the stream has it."""
 
-    cause_waits = True
+    cause_waits = is_waited_for = True
     is_failed = False
 
     def __init__(
@@ -111,6 +111,7 @@ class DurableWire:
                 self.owed_bytes -= kept.size
                 kept.one_done()
             batch = []
+            self._port.on_freed()
             self._port.on_credit()
 
     def _batch(self) -> list[Kept]:

@@ -5,13 +5,13 @@ says to one consumer: what it owes, and (a resend, a replica's feed) the message
 What the body says of identity is not read: the identities are in the subject, where the server checks them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flowcore.bus.envelope import Malformed, join, pack, unpack
 
-_OFFER_KEYS = 6  # entries of an offer map besides msgs
+_OFFER_KEYS = 5  # entries of an offer map besides msgs
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,6 @@ class Ack:
         inc: incarnation of the consuming process; n: count of its acks, so that a late one is known as such.
         epoch: of the producer, as the consumer knows it; 0: never heard.
         next: the seq it takes next; floor: all up to it are done; above: ranges done past it.
-        held: seqs done whose tensors are still in use.
         want: send again from `next`.
     """
 
@@ -32,7 +31,6 @@ class Ack:
     next: int
     floor: int
     above: tuple[tuple[int, int], ...] = ()
-    held: tuple[int, ...] = ()
     want: bool = False
 
     def pack(self) -> bytes:
@@ -45,7 +43,6 @@ class Ack:
                 "next": self.next,
                 "floor": self.floor,
                 "above": self.above,
-                "held": self.held,
                 "want": self.want,
             }
         )
@@ -57,12 +54,11 @@ class Ack:
         Raises:
             Malformed: not an ack.
         """
-        frame = _map(data)
+        frame = _map(unpack(data))
         try:
             inc, n, epoch, next, floor = (_count(frame[key]) for key in ("inc", "n", "epoch", "next", "floor"))
             above = tuple((_count(low), _count(high)) for low, high in frame["above"])
-            held = tuple(_count(seq) for seq in frame["held"])
-            return Ack(inc, n, epoch, next, floor, above, held, frame["want"] is True)
+            return Ack(inc, n, epoch, next, floor, above, frame["want"] is True)
         except (KeyError, TypeError, ValueError) as e:
             raise Malformed(f"not an ack: {e!r}") from None
 
@@ -87,13 +83,13 @@ class Offer:
     msgs: Sequence[dict] = ()
 
     @staticmethod
-    def unpack(data: bytes) -> "Offer":
-        """Decode and check.
+    def unpack(data: bytes, decode: Callable[[bytes], Any] = unpack) -> "Offer":
+        """Decode and check; `decode` makes values of the bytes.
 
         Raises:
             Malformed: not an offer.
         """
-        frame = _map(data)
+        frame = _map(decode(data))
         try:
             epoch, first, last, prev = (_count(frame[key]) for key in ("epoch", "first", "last", "prev"))
             return Offer(epoch, first, last, prev, "now" in frame["flags"], envelopes(frame["msgs"]))
@@ -105,7 +101,7 @@ def pack_offer(epoch: int, first: int, last: int, prev: int, now: bool, packed: 
     """An offer from envelopes that are packed already."""
     head = (bytes((0x80 | (_OFFER_KEYS + 1),)), b"\xa5epoch", pack(epoch), b"\xa5first", pack(first), b"\xa4last")
     flags = ["now"] if now else []
-    rest = (pack(last), b"\xa4prev", pack(prev), b"\xa5flags", pack(flags), b"\xa5pools", b"\x80", b"\xa4msgs")
+    rest = (pack(last), b"\xa4prev", pack(prev), b"\xa5flags", pack(flags), b"\xa4msgs")
     return b"".join((*head, *rest, join(packed)))
 
 
@@ -126,8 +122,7 @@ def envelopes(value: Any) -> list[dict]:
     return value
 
 
-def _map(data: bytes) -> dict:
-    frame = unpack(data)
+def _map(frame: Any) -> dict:
     if type(frame) is not dict:
         raise Malformed("not a map")
     return frame

@@ -102,6 +102,16 @@ class InWire:
         self._is_held_back = False  # wants, and has no room
         self._want_at_s = 0.0
         self._quarter = max(1, window // 4)
+        self._say_at = self._quarter  # so many done that are not said yet are said at once
+
+    @property
+    def is_hasty(self) -> bool:
+        """True while it acks each message at once: somebody waits for the slots of their tensors."""
+        return self._say_at == 1
+
+    @is_hasty.setter
+    def is_hasty(self, value: bool) -> None:
+        self._say_at = 1 if value else self._quarter
 
     @property
     def queued(self) -> int:
@@ -111,6 +121,7 @@ class InWire:
     def resize(self, window: int) -> None:
         """Another window, from now on."""
         self.window, self._quarter = window, max(1, window // 4)
+        self._say_at = self._quarter
 
     def count_on_from(self, before: "InWire | None") -> None:
         """This process had another end of this wire: the producer believes acks in rising order only."""
@@ -208,7 +219,7 @@ class InWire:
             return
         self._unsaid += 1
         self._advance()
-        if self._unsaid >= self._quarter:
+        if self._unsaid >= self._say_at:
             self.say()
         elif self._unsaid == 1:
             self.on_unsaid()
@@ -235,7 +246,7 @@ class InWire:
         self._unsaid = 0
         if want or self._has_room_again():
             want, self._is_held_back = True, False
-        ack = Ack(self.inc, self._n, self.epoch, self.next, self.floor, self._above(), (), want)
+        ack = Ack(self.inc, self._n, self.epoch, self.next, self.floor, self._above(), want)
         self._publish(self.ends.ack, ack.pack())
 
     def _above(self) -> tuple[tuple[int, int], ...]:

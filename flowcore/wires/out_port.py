@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from flowcore.bus import subjects
 from flowcore.bus.envelope import MAX_ENVELOPE, MAX_FRAME, join, pack, unpack
-from flowcore.wires.receipt import Cause
+from flowcore.wires.packing import PLAIN, Codec, MessageTooLarge
+from flowcore.wires.receipt import Cause, Receipt
 
 if TYPE_CHECKING:
     from flowcore.wires.out_wire import OutWire
@@ -22,29 +23,21 @@ if TYPE_CHECKING:
 Publish = Callable[[str, bytes], bool]
 
 
-class MessageTooLarge(ValueError):
-    """A message that does not fit into an envelope."""
-
-    def __init__(self, port: str, size_bytes: int) -> None:
-        self.port, self.size_bytes = port, size_bytes
-        super().__init__(
-            f"a message for port '{port}' is {size_bytes:,} bytes packed, the limit is {MAX_ENVELOPE:,}; "
-            "split it, or write it to a file and send its name"
-        )
-
-
 class Kept:
     """One emitted message that somebody is still owed."""
 
-    __slots__ = ("cause", "open", "packed", "payload_key", "sent_s", "seq", "size")
+    __slots__ = ("cause", "holds", "open", "packed", "payload_key", "sent_s", "seq", "size")
 
-    def __init__(self, seq: int, packed: bytes, cause: Cause | None, sent_s: float, key: str) -> None:
+    def __init__(
+        self, seq: int, packed: bytes, cause: Cause | None, sent_s: float, key: str, holds: tuple[Any, ...] = ()
+    ) -> None:
         self.seq = seq
         self.packed = packed
         self.size = len(packed)
         self.cause = cause
         self.sent_s = sent_s  # monotonic
         self.payload_key = key  # what `"share": "key"` goes by
+        self.holds = holds  # slots that its bytes name: not written again before the last Kept with them is gone
         self.open = 0  # wires whose ack the cause waits for
 
     def one_done(self) -> None:
@@ -70,16 +63,21 @@ class OutPort:
         origin: flow, node and epoch of the process.
         name: the port's.
         publish: sends bytes on a subject, at once; False when the bus is away.
+        codec: packs envelopes; a process's ports share one.
     """
 
-    def __init__(self, origin: Origin, name: str, publish: Publish) -> None:
+    def __init__(self, origin: Origin, name: str, publish: Publish, codec: Codec = PLAIN) -> None:
         self.name = name
         self.epoch = origin.epoch
         self.seq = 0
         self.wires: list[OutWire] = []
         self.is_public = True  # hidden ports (error, status, complete) are, too: outsiders may listen
         self.last: bytes | None = None  # newest packed envelope, for `last`
+        self.is_through = True  # a cause waits for the acks of what was made; False: for those of tensors alone
+        self.is_held = False  # the newest message names slots
         self.on_credit: Callable[[], None] = lambda: None
+        self.on_freed: Callable[[], None] = lambda: None  # a wire has forgotten messages that were acked
+        self._codec = codec
         self._publish = publish
         self._subject = subjects.out(origin.flow, origin.node, name)
         self._prefix = f"{origin.node}.{name}:{origin.epoch}:"
@@ -121,7 +119,8 @@ class OutPort:
             Its seq.
         Raises:
             TypeError, ValueError: the payload has no msgpack form.
-            MessageTooLarge: it has, but not one that fits. In both cases nothing has changed.
+            MessageTooLarge: it has, but not one that fits.
+            What the codec raises when there is no slot for a tensor. In all cases nothing has changed.
         """
         seq = self.seq + 1
         ts = time.time_ns()
@@ -138,13 +137,20 @@ class OutPort:
         }
         if deadline_ns is not None:
             envelope["deadline"] = deadline_ns
-        packed = pack(envelope)
+        codec = self._codec
+        packed = codec.pack(envelope)
         if len(packed) > MAX_ENVELOPE:
-            raise MessageTooLarge(self.name, len(packed))
+            packed = codec.pack_large(envelope)
+            if len(packed) > MAX_ENVELOPE:
+                raise MessageTooLarge(self.name, len(packed))
+        holds = codec.taken
+        self.is_held = bool(holds)
+        if not (holds or self.is_through or type(cause) is Receipt):
+            cause = None
         self.seq = seq
         self.last = packed
         if self.wires:
-            kept = Kept(seq, packed, cause, now_s, topic)
+            kept = Kept(seq, packed, cause, now_s, topic, holds)
             waits = 0
             for wire in self.wires:
                 waits += wire.add(kept)
@@ -191,16 +197,29 @@ class OutPort:
     def renumber(self, kept: Kept) -> Kept:
         """The same message under the port's next number, for a wire that may be past its old one.
 
-        Its cause waits for the copy as well; the caller tells the original that it is done.
+        Its cause waits for the copy as well; the caller tells the original that it is done. Its slots are the same:
+        unpacked without the codec, a handle is only bytes.
         """
         self.seq += 1
         envelope = unpack(kept.packed)
         envelope["seq"] = self.seq
-        again = Kept(self.seq, pack(envelope), kept.cause, kept.sent_s, kept.payload_key)
+        again = Kept(self.seq, pack(envelope), kept.cause, kept.sent_s, kept.payload_key, kept.holds)
         if kept.cause is not None:
             kept.cause.open += 1
             again.open = 1
         return again
+
+    def apart(self, kept: Kept) -> Kept | None:
+        """The same message for a wire that closes a cycle: copies of its tensors; None: there is no room for them.
+
+        What waits in a cycle must not hold a slot that a node of the cycle waits for, or it stands still.
+        """
+        own = self._codec.apart(kept.packed) if kept.holds else (kept.packed, ())
+        return None if own is None else Kept(kept.seq, own[0], None, kept.sent_s, kept.payload_key, own[1])
+
+    def inline(self, kept: Kept) -> bytes:
+        """The envelope with its tensors in it, however long: for streams and hand-overs, which outlive every slot."""
+        return self._codec.inline(kept.packed) if kept.holds else kept.packed
 
     def owed(self) -> list[Kept]:
         """What any reliable or durable wire has not acked, oldest first."""

@@ -62,6 +62,7 @@ class OutWire:
     """
 
     cause_waits = True  # an input is acked only when this wire has acked what was made from it
+    is_waited_for = True  # while it has no room, its port does not send
 
     def __init__(
         self,
@@ -147,6 +148,7 @@ class OutWire:
         self._free(ack)
         if len(self.owed) != before:
             self._rto_s = FIRST_RTO_S
+            self._port.on_freed()
         self._probe_at_s = now_s + self._rto_s
         if ack.want:
             self.offer(ack.next, now_s)
@@ -249,6 +251,7 @@ class OutWire:
         self.discarded += len(owed)
         for kept in owed:
             kept.one_done()
+        self._port.on_freed()
         self._port.on_credit()
         return len(owed)
 
@@ -284,18 +287,20 @@ class FeedbackWire(OutWire):
         return 1 << 30
 
     def add(self, kept: Kept) -> int:
-        if len(self.owed) >= self.window or self.owed_bytes >= self.window_bytes:
+        is_full = len(self.owed) >= self.window or self.owed_bytes >= self.window_bytes
+        own = None if is_full else self._port.apart(kept)
+        if own is None:
             self.drops += 1
             self._on_reject(kept)
-            return 0
-        super().add(Kept(kept.seq, kept.packed, None, kept.sent_s, kept.payload_key))
+        else:
+            super().add(own)
         return 0
 
 
 class LatestWire(OutWire):
     """Newest wins: owes at most `keep` messages, blocks nobody, and probes so that the newest arrives in the end."""
 
-    cause_waits = False
+    cause_waits = is_waited_for = False
 
     def __init__(self, *args, keep: int = 1, **options) -> None:
         super().__init__(*args, **options)
@@ -310,7 +315,7 @@ class LatestWire(OutWire):
     def add(self, kept: Kept) -> int:
         while len(self.owed) >= self.window:
             self.owed_bytes -= self.owed.popleft().size
-        super().add(Kept(kept.seq, kept.packed, None, kept.sent_s, kept.payload_key))
+        super().add(Kept(kept.seq, kept.packed, None, kept.sent_s, kept.payload_key, kept.holds))
         return 0
 
 

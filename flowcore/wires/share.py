@@ -18,7 +18,7 @@ class SharedWire:
         by_key: the same topic always goes to the same replica, so that order holds per topic; else most credit.
     """
 
-    cause_waits = True
+    cause_waits = is_waited_for = True
 
     def __init__(self, wires: dict[int, OutWire], by_key: bool) -> None:
         self.wires = wires

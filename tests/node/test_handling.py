@@ -557,13 +557,13 @@ async def test_a_time_out_is_raised_in_its_own_call_or_not_at_all():
     thread = HandlerThread(asyncio.get_running_loop(), "t")
     outcomes = set()
     for n in range(400):
-        call = Call(time.sleep, 0.001)
+        call = Call(None, time.sleep, 0.001)
         future = thread.call(call)
         await asyncio.sleep(0.0008 + n % 10 * 0.00005)
         call.expire(thread.ident, 0.0005)
         await future
         outcomes.add(type(call.error).__name__)
-        after = Call(sum, range(2000))
+        after = Call(None, sum, range(2000))
         await thread.call(after)
         assert after.error is None and after.values == [sum(range(2000))]
     assert outcomes <= {"NoneType", "HandlerTimeout"} and "HandlerTimeout" in outcomes

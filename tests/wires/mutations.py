@@ -115,7 +115,7 @@ MUTATIONS: dict[str, tuple[tuple[str, ...], Callable[[], contextlib.AbstractCont
     "`through`": (("chain", "fan"), _off(Emitter, __init__=_sent)),
     "position saved at the ack": (("chain",), _off(Committer, track=_position_at_send)),
     "store before ack": (("diamond", "state"), _off(Committer, turn_ends=_ack_at_once)),
-    "outbox in the record": (("state", "diamond"), _off(Committer, _outbox=lambda self: [])),
+    "outbox in the record": (("state", "diamond"), _off(Committer, _outbox=lambda self: ([], []))),
     "record packed between turns": (("state",), _off(Committer, _begin=_pack_later)),
     "`applied` in the record": (("state",), _off(InWire, resume=lambda self, applied: None)),
     "closing wire never blocks": (("cycle",), _closing_blocks),

@@ -77,7 +77,7 @@ def _forgeries(rng: random.Random) -> list[tuple[bytes, str, bytes]]:
     are not what the protocol says. (Plain and well-formed ones the server refuses: the sender's rights.)
     """
     big = 1 << 40
-    ack = Ack(big, big, rng.choice((1, 2, 5)), big, big, ((1, big),), (), True).pack()
+    ack = Ack(big, big, rng.choice((1, 2, 5)), big, big, ((1, big),), True).pack()
     envelope = {"epoch": big, "seq": 1, "ts": 0, "topic": "", "payload": -1, "meta": {}}
     offer = pack_offer(big, 1, big, 0, True, [pack(envelope)])
     live = pack([envelope])
@@ -307,7 +307,7 @@ class World:
             "outputs": list(node.outputs),
             **self._ends(process.node, process.replica),
             "inc": process.inc,
-            "bus": {"url": "sim"},
+            "bus": {"url": "sim", "trust": ""},
             "state_key": f"{FLOW}.{process.name.replace('#', '=')}",
         }
 

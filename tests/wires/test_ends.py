@@ -9,8 +9,9 @@ from flowcore.bus.envelope import Malformed, pack, unpack
 from flowcore.wires.durable import DurableWire
 from flowcore.wires.frames import Ack, Offer, envelopes, pack_offer
 from flowcore.wires.in_wire import InWire, LatestInWire
-from flowcore.wires.out_port import MessageTooLarge, Origin, OutPort
+from flowcore.wires.out_port import Origin, OutPort
 from flowcore.wires.out_wire import FIRST_RTO_S, LONGEST_RTO_S, FeedbackWire, LatestWire, OutWire, WireEnds
+from flowcore.wires.packing import MessageTooLarge
 from flowcore.wires.receipt import Cause, Joined, Receipt
 from flowcore.wires.share import SharedWire
 
@@ -298,9 +299,9 @@ def test_a_message_that_does_not_fit_changes_nothing():
         b"\xc1",
         pack([]),
         pack({}),
-        pack({"inc": 1, "n": 1, "epoch": 1, "next": 1, "floor": -1, "above": [], "held": [], "want": False}),
-        pack({"inc": True, "n": 1, "epoch": 1, "next": 1, "floor": 0, "above": [], "held": [], "want": False}),
-        pack({"inc": 1, "n": 1, "epoch": 1, "next": 1, "floor": 0, "above": [[1]], "held": [], "want": False}),
+        pack({"inc": 1, "n": 1, "epoch": 1, "next": 1, "floor": -1, "above": [], "want": False}),
+        pack({"inc": True, "n": 1, "epoch": 1, "next": 1, "floor": 0, "above": [], "want": False}),
+        pack({"inc": 1, "n": 1, "epoch": 1, "next": 1, "floor": 0, "above": [[1]], "want": False}),
         pack({"epoch": 1, "first": 1, "last": 1, "prev": 0, "flags": 5, "msgs": []}),
         pack({"epoch": 1, "first": 1, "last": 1, "prev": 0, "flags": [], "msgs": [{"seq": 1}]}),
         pack({"epoch": 1, "first": "1", "last": 1, "prev": 0, "flags": [], "msgs": []}),
@@ -314,7 +315,7 @@ def test_what_is_no_frame_is_refused(frame):
 
 
 def test_frames_come_out_as_they_went_in():
-    ack = Ack(3, 4, 5, 60, 7, ((9, 10), (12, 12)), (2,), True)
+    ack = Ack(3, 4, 5, 60, 7, ((9, 10), (12, 12)), True)
     assert Ack.unpack(ack.pack()) == ack
     message = {"epoch": 1, "seq": 2, "payload": None}
     offer = Offer.unpack(pack_offer(1, 2, 3, 1, True, [pack(message)]))
