@@ -160,12 +160,15 @@ class Connection:
             with contextlib.suppress(nats.errors.Error):
                 await subscription.unsubscribe()
 
-    def publish(self, subject: str, data: bytes) -> bool:
-        """Send at once; False when the bus is away or does not read (the caller keeps what must not be lost)."""
+    def publish(self, subject: str, data: bytes, reply: str = "") -> bool:
+        """Send at once; False when the bus is away or does not read (the caller keeps what must not be lost).
+
+        With `reply` it is a request: answers come there, and a message with headers alone when nobody listens.
+        """
         client = self.client
         if not client.is_connected or self.unsent_bytes > _MOST_UNSENT or len(data) > client._max_payload:
             return False
-        command = b"PUB %b  %d\r\n%b\r\n" % (subject.encode(), len(data), data)
+        command = b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(data), data)
         if client._pending:  # something waits for nats-py's flusher: keep the order
             client._pending.append(command)
             client._pending_data_size += len(command)
