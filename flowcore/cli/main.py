@@ -31,6 +31,7 @@ COMMANDS = (  # in the order of `flowcore --help`: (module, [commands in it])
     ("nodes", ["nodes"]),
     ("new_node", ["new-node"]),
     ("simulate", ["simulate"]),
+    ("bench", ["bench"]),
     ("doctor", ["doctor"]),
 )
 GROUPS = ("secret", "access", "state")  # files that hold a group of commands, as `app`

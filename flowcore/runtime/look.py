@@ -67,6 +67,7 @@ class Look:
             badge=badge,
             badge_kind=kind,
             since_ns=one.since_ns,
+            ready_ms=one.ready_ms,
             cpu=self._health.cpu(pid) if pid else 0.0,
             rss_bytes=rss_bytes(pid) if pid else 0,
             handled=one.handled,

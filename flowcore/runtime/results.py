@@ -108,8 +108,8 @@ class NodeStatus:
     """One node process now.
 
     `state`: starting, running, paused, bypassed, replacing, restarting (waits for its backoff), failed, stopping,
-    stopped. `cpu` is the share of one core since the last look, `stats` the newest `.stats` of the process (may be
-    empty).
+    stopped. `ready_ms` is what its start took, from fork to connected and subscribed, `cpu` the share of one core since
+    the last look, `stats` the newest `.stats` of the process (may be empty).
     """
 
     flow: str
@@ -124,6 +124,7 @@ class NodeStatus:
     badge: str = ""
     badge_kind: str = ""
     since_ns: int = 0
+    ready_ms: float = 0.0
     cpu: float = 0.0
     rss_bytes: int = 0
     handled: int = 0

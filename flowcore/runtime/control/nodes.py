@@ -41,6 +41,7 @@ class Node(Answer):
     badge: str
     badge_kind: str
     since_ns: int
+    ready_ms: float = Field(description="What its start took, from fork to connected and subscribed")
     cpu: float = Field(description="Share of one core")
     rss_bytes: int
     handled: int
