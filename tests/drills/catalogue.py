@@ -12,8 +12,7 @@ from tests.drills import counting
 from tests.drills import outside
 from tests.drills import scripts
 from tests.drills import broken
-from tests.drills import idle
-from tests.drills import throughput
+from tests.drills import figures
 from tests.drills.drill import DRILLS
 
 __all__ = ["DRILLS"]

@@ -1,19 +1,11 @@
 """Flow documents and inputs for drills."""
 
-from collections.abc import Iterable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from flowcore.bench.documents import flow, row_of
 
-def flow(id_: str, nodes: dict[str, dict[str, Any] | str], wires: Iterable[str | dict[str, Any]]) -> dict[str, Any]:
-    """A document; a node is its type or a map, a wire `"a.out > b.in"` or a map."""
-    listed = [{"id": name, **({"type": node} if isinstance(node, str) else node)} for name, node in nodes.items()]
-    return {"flowcore": 1, "id": id_, "name": id_, "nodes": listed, "wires": [_wire(wire) for wire in wires]}
-
-
-def _wire(wire: str | dict[str, Any]) -> dict[str, Any]:
-    return dict(zip(("from", "to"), wire.split(" > "), strict=True)) if isinstance(wire, str) else wire
+__all__ = ["chain", "file_in", "file_out", "flow", "line", "numbers_file"]
 
 
 def numbers_file(folder: Path, count: int) -> Path:
@@ -37,9 +29,7 @@ def file_out(path: Path) -> dict[str, Any]:
 def chain(id_: str, source: dict[str, Any], out: Path, *middle: dict[str, Any] | str) -> dict[str, Any]:
     """`read` -> `step1` -> `step2` ... -> `write`, by reliable wires; steps have the ports `in` and `out`."""
     steps = {f"step{k}": node for k, node in enumerate(middle, 1)}
-    names = ["read", *steps, "write"]
-    wires = [f"{a}.out > {b}.in" for a, b in pairwise(names)]
-    return flow(id_, {"read": source, **steps, "write": file_out(out)}, wires)
+    return flow(id_, {"read": source, **steps, "write": file_out(out)}, row_of(["read", *steps, "write"]))
 
 
 def line(id_: str, path: Path, out: Path, rate_hz: float | None = None) -> dict[str, Any]:

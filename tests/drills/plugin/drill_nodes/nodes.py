@@ -103,7 +103,7 @@ class Count(Node):
 
 
 class Meter(Node):
-    """Counts what comes; says twice a second how much, how old (ms), how many were missing, the longest gap (s).
+    """Counts what comes; says twice a second how much, how many were missing, the longest gap (s).
 
     A text begins the gap anew.
     """
@@ -114,7 +114,6 @@ class Meter(Node):
 
     def on_start(self) -> None:
         self._count, self._first_s, self._last_s, self._gap_s = 0, 0.0, 0.0, 0.0
-        self._ages_ms: list[float] = []
         self._last, self._missing = 0, 0
         self.every(0.5, self._say)
 
@@ -131,18 +130,13 @@ class Meter(Node):
         else:
             self._gap_s = max(self._gap_s, now_s - self._last_s)
         self._count, self._last_s = self._count + 1, now_s
-        if self._count % 16 == 0:
-            self._ages_ms.append((time.time_ns() - message.origin_ns) / 1e6)
 
     def _say(self) -> dict[str, Any]:
-        ages = sorted(self._ages_ms)
-        self._ages_ms.clear()
         return {
             "count": self._count,
             "seconds": self._last_s - self._first_s,
             "gap_s": self._gap_s,
             "missing": self._missing,
-            "p50_ms": ages[len(ages) // 2] if ages else None,
         }
 
 
