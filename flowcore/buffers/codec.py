@@ -152,11 +152,13 @@ class Codec:
             return self._default(tensor.numpy())
         handle = tensor.handle_to_send(self.host)
         if tensor.lease is not None:
+            tensor.lease.nbytes = tensor.nbytes
             self._turn.leases.append(tensor.lease)
             self._turn.sent.append(tensor)
         return Extension(TENSOR, handle.packed())
 
     def _own(self, lease: Lease, kind: Kind, typestr: str, shape: tuple[int, ...], nbytes: int) -> Extension:
+        lease.nbytes = nbytes
         self._turn.leases.append(lease)
         return Extension(TENSOR, handle_of(lease, kind, typestr, shape, nbytes, self.host).packed())
 

@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 class Lease:
     """A slot that somebody in this process uses: it is not written while this object lives.
 
-    `is_kept` is set by `Tensor.keep`.
+    `is_kept` is set by `Tensor.keep`, `nbytes` when it is sent: what is beyond was left there before.
     """
 
-    __slots__ = ("__weakref__", "generation", "is_kept", "pool", "slot")
+    __slots__ = ("__weakref__", "generation", "is_kept", "nbytes", "pool", "slot")
 
     def __init__(self, pool: "Slots", slot: int, generation: int) -> None:
         self.pool = pool
         self.slot = slot
         self.generation = generation  # once sealed
         self.is_kept = False
+        self.nbytes = 0
 
     def __del__(self) -> None:
         self.pool.let_go(self.slot)
