@@ -43,6 +43,12 @@ class _Turn(threading.local):
         self.sent: list[Tensor] = []  # to be sealed
         self.taken: tuple[Lease, ...] = ()
 
+    def forget(self) -> None:
+        """Nothing was packed."""
+        if self.leases or self.sent:
+            self.leases, self.sent = [], []
+        self.taken = ()
+
 
 class Codec:
     """Packs for one process, and decodes what came for it. Thread-safe.
@@ -54,6 +60,7 @@ class Codec:
         seen: extensions decoded so far; unchanged by a frame that holds none.
         expired: tensors and payloads decoded so far that were gone already.
         unresolved: those decoded so far that `resolve` has to put in place, or that have to be fetched first.
+        has_taken: set by a pack that refers to slots, for one thread to see without a look at `taken` each time.
     """
 
     def __init__(self, pools: Pools, readers: Readers | None = None, *, threshold: int = THRESHOLD) -> None:
@@ -62,8 +69,10 @@ class Codec:
         self.host = host_id()
         self.lingering = Lingering()
         self.seen = self.expired = self.unresolved = 0
+        self.has_taken = False
         self._threshold = threshold
         self._turn = _Turn()
+        self._looked_at = object()  # another one after each value that msgpack has no form for
         self._pack = packer(self._default)
 
     # Packing
@@ -77,22 +86,27 @@ class Codec:
             TypeError: something in it has no msgpack form.
             ValueError: an integer beyond 64 bits, too deeply nested, or larger than the node may share at all.
         """
-        turn = self._turn
-        turn.taken = ()
+        looked_at = self._looked_at
         try:
             data = self._pack(value)
         except BaseException:
-            if turn.leases or turn.sent:
-                turn.leases, turn.sent = [], []
+            self._turn.forget()
             raise
-        if turn.leases:
-            for tensor in turn.sent:
-                tensor.seal()
-            for lease in turn.leases:
-                if isinstance(lease.pool, Pool):
-                    lease.pool.seal(lease)
-            turn.taken, turn.leases, turn.sent = tuple(turn.leases), [], []
+        if self._looked_at is not looked_at:  # else it was plain, as nearly all are
+            self._seal_all(self._turn)
         return data
+
+    def _seal_all(self, turn: _Turn) -> None:
+        for tensor in turn.sent:
+            tensor.seal()
+        for lease in turn.leases:
+            if isinstance(lease.pool, Pool):
+                lease.pool.seal(lease)
+        taken = tuple(turn.leases)
+        turn.forget()
+        turn.taken = taken
+        if taken:
+            self.has_taken = True
 
     @property
     def taken(self) -> tuple[Lease, ...]:
@@ -127,6 +141,7 @@ class Codec:
         return data
 
     def _default(self, value: Any) -> Any:
+        self._looked_at = object()
         if type(value) is Tensor:
             return self._tensor(value)
         if type(value) is ToSpill:

@@ -143,9 +143,12 @@ class OutPort:
             packed = codec.pack_large(envelope)
             if len(packed) > MAX_ENVELOPE:
                 raise MessageTooLarge(self.name, len(packed))
-        holds = codec.taken
+        if codec.has_taken:
+            codec.has_taken, holds = False, codec.taken
+        else:
+            holds = ()
         self.is_held = bool(holds)
-        if not (holds or self.is_through or type(cause) is Receipt):
+        if not (self.is_through or holds or type(cause) is Receipt):
             cause = None
         self.seq = seq
         self.last = packed

@@ -26,6 +26,9 @@ class MessageTooLarge(ValueError):
 class Codec(Protocol):
     """What a port packs with."""
 
+    has_taken: bool
+    """A pack has left something in `taken`."""
+
     @property
     def taken(self) -> tuple[Any, ...]:
         """Claims on the slots that the bytes packed last name, given away: with the last claim the slots are free."""
@@ -46,6 +49,7 @@ class Codec(Protocol):
 class PlainCodec:
     """Without shared buffers: everything is in the envelope, and what does not fit is too large."""
 
+    has_taken = False
     taken: tuple[Any, ...] = ()
     pack = staticmethod(pack)
     pack_large = staticmethod(pack)
