@@ -61,7 +61,7 @@ def plain(value: Any) -> Any:
     elif not isinstance(value, type) and hasattr(value, "__array_interface__"):
         array = value.__array_interface__
         check_dtype(array["typestr"])
-        return Extension(INLINE, pack([array["typestr"], array["shape"], value.tobytes()]))
+        return Extension(INLINE, _pack_inline([array["typestr"], array["shape"], value.tobytes()]))
     raise TypeError(f"can not serialize {type(value).__name__!r} object")
 
 
@@ -96,6 +96,7 @@ def packer(default: Callable[[Any], Any]) -> Callable[[Any], bytes]:
 
 
 pack = packer(plain)
+_pack_inline = packer(plain)  # one of its own: a packer that is at work cannot pack something else meanwhile
 
 
 def join(packed: Iterable[bytes]) -> bytes:

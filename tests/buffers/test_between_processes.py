@@ -80,7 +80,7 @@ def test_a_stale_handle_expires(codec, peer):
     stale, held = send(codec, 1)
     del held
     for fill in range(2, 6):
-        fresh, held = send(codec, fill)
+        fresh, _held = send(codec, fill)
     assert peer.read("a", stale) == "expired"
     assert peer.read("b", fresh) == ("sealed", "uint8", SHAPE, crc(5))
     with pytest.raises(RuntimeError, match=r"BufferExpired: slot \d+ of pool .* was written again"):
@@ -163,7 +163,7 @@ def test_idle_memory_is_given_back(codec, peer):
     assert codec.pools.total_bytes == 0
     assert peer.trim() == 0
     assert peer.read("a", data) == "expired"
-    data, held = send(codec, 2)
+    data, _held = send(codec, 2)
     assert peer.read("a", data) == ("sealed", "uint8", SHAPE, crc(2))
 
 
