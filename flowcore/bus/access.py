@@ -8,6 +8,8 @@ An outsider's replies come on `_INBOX.<name>.>`: a client has to set `_INBOX.<na
 requests, because under the common `_INBOX.>` one outsider could read another's replies. Nodes may answer below
 `_INBOX.` only; an outsider may also listen on `_INBOX_<name>.>`, where the host's services answer, and no node.
 
+Who may hear a port may also ask for the bytes of the tensors that it sends (`permissions.fetch_rights`).
+
     UnknownUser   no outsider of that name
     BadAccess     a name or a subject that cannot be used, with the reason
 """
@@ -22,7 +24,7 @@ from pathlib import Path
 import bcrypt
 
 from flowcore.bus.config import write_private
-from flowcore.bus.permissions import BusUser, check_subject, new_password, outsider_inbox
+from flowcore.bus.permissions import BusUser, check_subject, fetch_rights, new_password, outsider_inbox
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # no dot: nodes' users have one
 _RESERVED = re.compile(r"flowcore.*|host|cli")
@@ -57,10 +59,12 @@ class Access:
     def user(self) -> BusUser:
         """The user that nats-server is told of."""
         hears = tuple(more for subject in self.subscribe for more in _as_heard(subject, self.mqtt))
+        says = self.publish
         if not self.mqtt:
             hears += (f"{self.inbox}.>", f"_INBOX_{self.name}.>")
+            says += tuple(right for right in fetch_rights(self.subscribe) if right not in says)
         kinds = ("MQTT",) if self.mqtt else ("STANDARD", "WEBSOCKET", "LEAFNODE")
-        return BusUser(self.name, self.password_hash, self.publish, hears, inbox=self.inbox, kinds=kinds)
+        return BusUser(self.name, self.password_hash, says, hears, inbox=self.inbox, kinds=kinds)
 
 
 class AccessStore:

@@ -116,6 +116,7 @@ def node_user(
     says = [subjects.out(flow, node, ">"), *(subjects.event(flow, node, kind) for kind in EVENTS)]
     says += [subjects.given_up(flow, node), f"{INBOX}.>"]  # an outsider's request on `in` gets an answer
     hears = [subjects.into(flow, node, ">"), subjects.ack(flow, node, "*", "*", "*")]
+    hears.append(subjects.fetch(flow, node, "*", "*"))
     says += _key_rights("state", subjects.state_key(flow, process))
     if context:
         for owner in (flow, "global"):
@@ -129,6 +130,7 @@ def node_user(
             port = subjects.port_token(ends.port, int(replica) if replica else None)
             names = (ends.flow, ends.producer, port, ends.consumer)
             says += [subjects.offer(*names, token) for token in _tokens(wire["in_port"], wire.get("replicas"))]
+            says += fetch_replies(flow, wire)
     for wire in wires_in:
         ends = wire_ends(flow, wire)
         if wire["delivery"] == "durable":
@@ -143,6 +145,7 @@ def node_user(
             says.append(subjects.ack(*names, token))
             hears.append(subjects.offer(*names, token))
         hears.append(subjects.out(ends.flow, ends.producer, ends.port))
+        says.append(subjects.fetch(ends.flow, ends.producer, ends.port, "*"))
 
     inbox = inbox_prefix(flow, process)
     says += [check_subject(subject) for subject in publish]
@@ -154,6 +157,30 @@ def node_user(
         tuple(dict.fromkeys(hears)),
         inbox=inbox,
     )
+
+
+def fetch_replies(flow: str, wire: Mapping[str, Any]) -> list[str]:
+    """Where the producer of a wire answers its consumers' requests for the bytes of tensors."""
+    replicas = wire.get("replicas") or 1
+    processes = [wire["consumer"]] if replicas == 1 else [f"{wire['consumer']}#{k}" for k in range(replicas)]
+    return [subjects.fetch_reply(inbox_prefix(wire.get("to_flow") or flow, process), "*") for process in processes]
+
+
+def fetch_rights(hears: Iterable[str]) -> list[str]:
+    """What an outsider may ask for: the bytes of the tensors in what it may hear, and no others."""
+    rights = []
+    for subject in hears:
+        root, *rest = subject.split(".")
+        if root == ">":
+            return ["fetch.>"]
+        if root not in ("flow", "*"):
+            continue
+        if rest and rest[-1] == ">":
+            rest = [*rest[:-1], *["*"] * (5 - len(rest))]
+        if len(rest) == 4 and rest[2] in ("out", "*"):
+            flow, node, _, port = rest
+            rights.append(subjects.fetch(flow, node, port, "*"))
+    return rights
 
 
 def _key_rights(bucket: str, key: str) -> list[str]:

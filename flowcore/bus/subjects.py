@@ -1,6 +1,6 @@
 """NATS subjects: every name the engine publishes or subscribes to is made here, and nowhere else.
 
-The public feed (`flow.`) and the plumbing of the wires (`wire.`) have different roots, so that a subscriber of
+The public feed (`flow.`) and the plumbing of the wires (`wire.`, `fetch.`) have different roots, so that a subscriber of
 `flow.<flow>.>` gets no acks and no resends. Ids are checked here because nats-py accepts `a..b` and `wild.*.x`.
 """
 
@@ -72,6 +72,16 @@ def host(name: str, what: str) -> str:
 
 NOTICES = "flowcore.hosts.notice"
 """What hosts tell all others about the two ends of a wire that is between them."""
+
+
+def fetch(flow: str, node: str, port: str, epoch: int | str) -> str:
+    """Where a process is asked for the bytes of tensors that it sent from a port; nobody listens once it has ended."""
+    return f"fetch.{flow}.{node}.{port}.{epoch}"
+
+
+def fetch_reply(inbox: str, token: int | str) -> str:
+    """Where those bytes go, below the asker's own inbox."""
+    return f"{inbox}.fetch.{token}"
 
 
 def given_up(flow: str, node: str) -> str:

@@ -35,10 +35,14 @@ async def test_an_outsider_has_its_rights_and_no_others(server, tmp_path):
     await host.subscribe("flow.factory.hmi.in.x", lambda subject, data, reply, headers: host.publish(reply, b"done"))
     await host.flush()
     assert (await scada.request("flow.factory.hmi.in.x", b"{}", timeout=2)).data == b"done"
+    await host.subscribe("fetch.factory.>", lambda subject, data, reply, headers: host.publish(reply, b"a frame"))
+    await host.flush()
+    assert (await scada.request("fetch.factory.camera.frame.7", b"", timeout=2)).data == b"a frame"
 
     for subject in (
         "flow.factory.hot.out.out",
         "flowcore.deploy",
+        "fetch.other.camera.frame.7",
         "$JS.API.STREAM.LIST",
         "wire.factory.a.out.b.in.ack",
     ):

@@ -7,7 +7,7 @@ from nats.js.kv import KeyValue
 
 from flowcore.bus import storage, subjects
 from flowcore.bus.connection import Connection
-from flowcore.bus.permissions import BadSubject, check_subject, node_user
+from flowcore.bus.permissions import BadSubject, check_subject, fetch_rights, node_user
 
 FLOW = "f"
 
@@ -188,3 +188,42 @@ def test_bad_subjects_are_refused_before_the_server_sees_them(subject):
 @pytest.mark.parametrize("subject", ["a", "a.*.b", "a.>", ">", "$KV.x", "a/b.c:d=e"])
 def test_good_subjects(subject):
     assert check_subject(subject) == subject
+
+
+async def test_tensors_are_asked_for_along_the_wires_and_answered_there(line):
+    """A consumer asks the port it is wired to, a producer answers its consumers and outsiders, and nobody else."""
+    asked = asyncio.Queue()
+    await line.host.subscribe("fetch.>", lambda subject, data, reply, headers: asked.put_nowait(subject))
+    answered = asyncio.Queue()
+    for inbox in ("_INBOX_f.c.>", "_INBOX_f.b.>", "_INBOX.>"):
+        await line.host.subscribe(inbox, lambda subject, data, reply, headers: answered.put_nowait(subject))
+    await line.host.flush()
+    line.b.publish(subjects.fetch(FLOW, "a", "out", 7), b"")
+    assert await asyncio.wait_for(asked.get(), 2) == "fetch.f.a.out.7"
+    for reply in ("_INBOX_f.c.fetch.1", "_INBOX.scada.fetch.1"):
+        line.b.publish(reply, b"")
+        assert await asyncio.wait_for(answered.get(), 2) == reply
+    for subject in ("fetch.f.a.other.7", "fetch.f.x.out.7", "fetch.f.d.out.7", "_INBOX_f.a.fetch.1", "_INBOX_f.c.other"):
+        line.b.publish(subject, b"")
+        assert subject.lower() in await asyncio.wait_for(line.refused.get(), 2)
+    assert asked.empty() and answered.empty()
+
+
+@pytest.mark.parametrize(
+    ("hears", "may_ask"),
+    [
+        (">", ["fetch.>"]),
+        ("flow.>", ["fetch.*.*.*.*"]),
+        ("flow.factory.>", ["fetch.factory.*.*.*"]),
+        ("flow.factory.camera.>", ["fetch.factory.camera.*.*"]),
+        ("flow.factory.camera.out.frame", ["fetch.factory.camera.frame.*"]),
+        ("flow.*.camera.*.frame", ["fetch.*.camera.frame.*"]),
+        ("flow.factory.camera.status", []),
+        ("flow.factory.*.in.>", []),
+        ("flow.factory", []),
+        ("sensors.>", []),
+    ],
+)
+def test_who_may_hear_a_port_may_ask_for_its_tensors(hears, may_ask):
+    """And for no others."""
+    assert fetch_rights([hears]) == may_ask
