@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from flowcore.runtime.flowrun import FlowRun
 from flowcore.runtime.handover import Handovers
 from flowcore.runtime.link import LinkClosed, RequestFailed
-from flowcore.runtime.plans import cannot_drain
+from flowcore.runtime.plans import cannot_drain, fed_from_elsewhere
 from flowcore.runtime.results import Undrained
 from flowcore.runtime.supervise import Supervised
 
@@ -26,23 +26,35 @@ async def drain(runs: Mapping[str, FlowRun], drain_s: float, handovers: Handover
 
 async def quiet(run: FlowRun, drain_s: float) -> None:
     """Stop a flow's sources, and wait until nothing is owed, or what is left cannot go on, or the time is over."""
-    for one in run.processes.values():
-        if one.plan.is_source:
-            one.send("quiesce")
+    quiesce(run)
     try:
         async with asyncio.timeout(drain_s):
             calm = 0
             while calm < 2:  # twice, because a message may be between two nodes at one look
-                calm = calm + 1 if await _is_calm(run) else 0
+                calm = calm + 1 if await is_calm(run) else 0
                 await asyncio.sleep(_LOOK_S)
     except TimeoutError:
         pass
 
 
-async def _is_calm(run: FlowRun) -> bool:
+def quiesce(run: FlowRun) -> None:
+    """Stop a flow's sources."""
+    for one in run.processes.values():
+        if one.plan.is_source:
+            one.send("quiesce")
+
+
+async def is_calm(run: FlowRun, with_fed: bool = False) -> bool:
+    """Whether nothing is owed in what runs here of a flow, but for what cannot drain.
+
+    Args:
+        with_fed: also what nodes on other hosts feed; those have stopped their sources, too.
+    """
     plans = {name: one.plan for name, one in run.processes.items()}
     standing = {one.plan.node for one in run.processes.values() if one.state in ("paused", "failed", "stopped")}
     stuck = cannot_drain(plans, standing)
+    if not with_fed:
+        stuck = stuck | fed_from_elsewhere(plans)
     moving = [one for one in run.processes.values() if one.plan.node not in stuck]
     return not any(await asyncio.gather(*(_owes(one) for one in moving)))
 

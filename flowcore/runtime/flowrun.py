@@ -6,7 +6,7 @@ that left (upstream first), and only when the wires that were closed have draine
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,6 +24,18 @@ class Ground(Surroundings, Protocol):
     """What a flow needs of its host, beside what its processes need."""
 
     starts: asyncio.Semaphore
+
+    def is_shared(self, flow: str) -> bool:
+        """Whether other hosts run, or ever ran, nodes of this flow."""
+
+    async def arrive(self, flow: str, processes: Collection[str], starting: Collection[str]) -> dict[str, str]:
+        """Say what is to be here; process -> host, of those in `starting` that another host still holds."""
+
+    async def cleared(self, flow: str, process: str) -> int:
+        """Wait until no other host holds a process; only an incarnation above the one returned may go."""
+
+    async def let_go(self, flow: str, keep: Collection[str], ended: Mapping[str, int]) -> None:
+        """Say that of a flow only `keep` is here, and what the others' last incarnations were."""
 
     async def grant(self, flow: str, plans: Mapping[str, ProcessPlan]) -> None:
         """Give the processes of a flow their rights on the bus, beside those they have."""
@@ -55,7 +67,8 @@ class FlowRun:
 
     def __init__(self, flow: str, ground: Ground) -> None:
         self.flow = flow
-        self.resolved: ResolvedFlow | None = None
+        self.whole: ResolvedFlow | None = None  # the flow on all hosts
+        self.resolved: ResolvedFlow | None = None  # what of it runs here
         self.revision = 0
         self.processes: dict[str, Supervised] = {}
         self.impossible: dict[str, str] = {}
@@ -67,12 +80,19 @@ class FlowRun:
         return [one for one in self.processes.values() if one.plan.node == node]
 
     async def apply(
-        self, target: ResolvedFlow | None, planned: Planned, revision: int, keep_handovers: bool = False
+        self,
+        target: ResolvedFlow | None,
+        planned: Planned,
+        revision: int,
+        keep_handovers: bool = False,
+        elsewhere: Collection[str] = (),
     ) -> DeployResult:
         """Make what runs what `planned` says; returns what was done. Failures of nodes are in the result.
 
         Args:
+            target: what of the flow is placed on this host.
             keep_handovers: what stops now will be started again: keep what it hands over.
+            elsewhere: the nodes that are placed on other hosts: those keep what they hand over, too.
         """
         begun = time.perf_counter()
         for node in planned.impossible:  # its package is gone: what runs of it goes on
@@ -82,8 +102,12 @@ class FlowRun:
         failed = dict(planned.impossible)
         await self._ground.grant(self.flow, planned.processes)
 
-        failed |= await self._prepare(steps)
-        await _all(self._go(name, plan) for name, plan in steps.start.items() if plan.node not in failed)
+        held: Mapping[str, str] = {}
+        if self._ground.is_shared(self.flow):
+            held = await self._ground.arrive(self.flow, {*self.processes, *planned.processes}, list(steps.start))
+        failed |= await self._prepare(steps, held)
+        free = {name: plan for name, plan in steps.start.items() if name not in held and plan.node not in failed}
+        await _all(self._go(name, plan) for name, plan in free.items())
         for name, plan in {**steps.keep, **steps.rewire, **steps.reconfigure}.items():
             self.processes[name].set_mode(plan.mode)
         await _all(
@@ -96,10 +120,15 @@ class FlowRun:
         )
         failed |= await self._reconfigure(steps)
         failed |= await self._switch(steps, failed)
+        ended = {name: self.processes[name].last_inc for name in steps.stop}
         byes = await self._stop(steps.stop)
         for name, bye in byes.items():
-            if keep_handovers and bye.handover:
+            if bye.handover and (keep_handovers or name.partition("#")[0] in elsewhere):
                 self._ground.keep_handover(self.flow, name, bye.handover)
+        if self._ground.is_shared(self.flow):
+            # Before we wait for others: they may wait for us.
+            await self._ground.let_go(self.flow, planned.processes.keys(), ended)
+            failed |= await self._take_over({name: steps.start[name] for name in held})
 
         nodes = self._sort_nodes(steps, planned)
         self.resolved, self.revision, self.impossible = target, revision, planned.impossible
@@ -142,8 +171,11 @@ class FlowRun:
             kinds[change][name] = plan
         return steps
 
-    async def _prepare(self, steps: Steps) -> dict[str, str]:
-        """Bring new and replacing processes up to ready; node -> why not, for those that failed."""
+    async def _prepare(self, steps: Steps, held: Collection[str] = ()) -> dict[str, str]:
+        """Bring new and replacing processes up to ready; node -> why not, for those that failed.
+
+        One that another host holds still is started again when that has let go, so its failure is not told yet.
+        """
         failed: dict[str, str] = {}
 
         async def prepare(name: str, plan: ProcessPlan, is_new: bool) -> None:
@@ -155,8 +187,9 @@ class FlowRun:
                 async with self._ground.starts:
                     await there.prepare(plan)
             except StartFailed as e:
-                failed[plan.node] = e.error
-                await self._keep_going(there, plan, e, is_new)
+                if name not in held:
+                    failed[plan.node] = e.error
+                    await self._keep_going(there, plan, e, is_new)
 
         await _all(
             [
@@ -164,6 +197,29 @@ class FlowRun:
                 *(prepare(name, plan, False) for name, plan in steps.restart.items()),
             ]
         )
+        return failed
+
+    async def _take_over(self, arriving: Mapping[str, ProcessPlan]) -> dict[str, str]:
+        """Let processes go that another host held, each when that has let go of it; node -> why not."""
+        failed: dict[str, str] = {}
+
+        async def take_over(name: str, plan: ProcessPlan) -> None:
+            least = await self._ground.cleared(self.flow, name)
+            there = self.processes[name]
+            there.handover = self._ground.take_handover(self.flow, name)
+            if there.next_inc <= least:  # it failed, or the other host has started one since
+                try:
+                    async with self._ground.starts:
+                        await there.prepare(plan)
+                except StartFailed as e:
+                    failed[plan.node] = e.error
+                    await there.start_later(e, plan)
+                    return
+            error = await self._go(name, plan)
+            if error is not None:
+                failed[plan.node] = error
+
+        await _all(take_over(name, plan) for name, plan in arriving.items())
         return failed
 
     async def _keep_going(self, there: Supervised, plan: ProcessPlan, error: StartFailed, is_new: bool) -> None:

@@ -38,11 +38,19 @@ class FlowStore:
 
     Args:
         on_change: called with a flow id when its document or what is desired of it is another.
+        bucket, read: where the documents are, and what an entry of it is; a member works from what the main host
+            resolved (`hosts.placed`).
     """
 
-    def __init__(self, connection: Connection, on_change: Callable[[str], None]) -> None:
-        self._flows, self._desired = Bucket(connection, FLOWS), Bucket(connection, DESIRED)
-        self._on_change = on_change
+    def __init__(
+        self,
+        connection: Connection,
+        on_change: Callable[[str], None],
+        bucket: str = FLOWS,
+        read: "Callable[[Entry], StoredFlow] | None" = None,
+    ) -> None:
+        self._flows, self._desired = Bucket(connection, bucket), Bucket(connection, DESIRED)
+        self._on_change, self._read = on_change, read or _stored
         self.documents: dict[str, StoredFlow] = {}
         self.desired: dict[str, Desired] = {}
         self._desired_revision: dict[str, int] = {}
@@ -123,6 +131,19 @@ class FlowStore:
         """All revisions that are kept, oldest first."""
         return [_stored(entry) for entry in await self._flows.history(flow)]
 
+    def desired_revision(self, flow: str) -> int:
+        """The revision of what is desired of a flow, as far as it is known here."""
+        return self._desired_revision.get(flow, 0)
+
+    async def look(self, flow: str) -> None:
+        """Read a flow and what is desired of it now.
+
+        Raises:
+            BucketError, TimeoutError
+        """
+        self._take_flow(await self._flows.get(flow))
+        self._take_desired(await self._desired.get(flow))
+
     async def _look(self, flow: str) -> None:
         """Word came that a key was written; the server may not have stored it yet."""
         for wait_s in _LOOK_AGAIN_S:
@@ -148,7 +169,7 @@ class FlowStore:
         if entry is None:
             return False
         known = self.documents.get(entry.key)
-        return (known is None or entry.revision > known.revision) and self._take(_stored(entry))
+        return (known is None or entry.revision > known.revision) and self._take(self._read(entry))
 
     def _take(self, stored: StoredFlow) -> bool:
         known = self.documents.get(stored.flow)

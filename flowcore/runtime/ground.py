@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -17,6 +17,7 @@ from flowcore.bus.connection import Connection
 from flowcore.bus.envelope import pack
 from flowcore.bus.secrets import SecretStore
 from flowcore.bus.wire_ends import wire_id
+from flowcore.flow.model import MAIN_HOST
 from flowcore.flow.references import settle
 from flowcore.flow.resolved import ResolvedFlow, WireSpec
 from flowcore.flow.types import NodeTypeInfo
@@ -24,6 +25,8 @@ from flowcore.runtime.busrights import BusRights, shared_bus
 from flowcore.runtime.environment import for_nodes
 from flowcore.runtime.forkclient import ForkServer
 from flowcore.runtime.handover import Handovers
+from flowcore.runtime.hosts.notices import WireNotice
+from flowcore.runtime.hosts.shared import SharedBus
 from flowcore.runtime.incarnation import Incarnations
 from flowcore.runtime.logs import event
 from flowcore.runtime.plans import MqttFields, durable_wires
@@ -56,6 +59,9 @@ class Ground:
     zygote: ScriptZygote
     type_list: Callable[[], TypeList]
     find: Callable[[str, str], list[Supervised]]
+    shared: SharedBus
+    host: str  # "" for the main host
+    host_id: str  # what stands for this machine in handles of shared memory; "": what the machine is
     bus_url: str
     own_server: bool
     runner: str
@@ -70,6 +76,11 @@ class Ground:
     def types(self) -> Mapping[str, NodeTypeInfo]:
         """The installed node types."""
         return self.type_list().types
+
+    @property
+    def all_types(self) -> Mapping[str, NodeTypeInfo]:
+        """The node types of all hosts."""
+        return self.shared.types(self.types)
 
     @property
     def code(self) -> Mapping[str, str]:
@@ -102,7 +113,7 @@ class Ground:
                 needs,
                 tuple(sorted(modules)),
                 runner=self.runner,
-                environ=for_nodes(os.environ),
+                environ=for_nodes(os.environ) | ({"FLOWCORE_HOST_ID": self.host_id} if self.host_id else {}),
                 on_line=lambda line: event("fork server", logging.WARNING, needs=" ".join(needs), detail=line),
             )
         return self.fork_servers[key]
@@ -169,20 +180,47 @@ class Ground:
         """Keep what a process handed over until it is started again."""
         self.handovers.keep(flow, process, handover)
 
+    # Other hosts
+
+    def is_shared(self, flow: str) -> bool:
+        """Whether other hosts run, or ever ran, nodes of this flow."""
+        return self.shared.is_shared(flow)
+
+    async def place(self, flow: str, whole: ResolvedFlow | None, running: Collection[str]) -> None:
+        """Let other hosts know what a flow is now; `running`: its processes here."""
+        await self.shared.place(flow, whole, running)
+
+    async def arrive(self, flow: str, processes: Collection[str], starting: Collection[str]) -> dict[str, str]:
+        """Say what is to be here; process -> host, of those in `starting` that another host still holds."""
+        return await self.shared.arrive(flow, processes, starting)
+
+    async def cleared(self, flow: str, process: str) -> int:
+        """Wait until no other host holds a process; only an incarnation above the one returned may go."""
+        return await self.shared.cleared(flow, process)
+
+    async def let_go(self, flow: str, keep: Collection[str], ended: Mapping[str, int]) -> None:
+        """Say that of a flow only `keep` is here, and what the others' last incarnations were."""
+        await self.shared.let_go(flow, keep, ended)
+
     async def ensure_streams(self, flow: str, resolved: ResolvedFlow) -> dict[str, dict[str, str]]:
-        """Make the streams of durable wires; wire id -> stream, consumer, subject.
+        """Make the streams of durable wires, which is the main host's; wire id -> stream, consumer, subject.
 
         Raises:
             StorageError, TimeoutError: JetStream refused, or does not answer.
         """
         streams = {}
         for name, wire in durable_wires(resolved).items():
-            where = await storage.ensure_wire(self.connection.jetstream(), flow, wire.asdict())
+            if self.host:
+                where = storage.wire_stream(flow, wire.asdict())
+            else:
+                where = await storage.ensure_wire(self.connection.jetstream(), flow, wire.asdict())
             streams[name] = {"stream": where.stream, "consumer": where.consumer, "subject": where.subject}
         return streams
 
     async def remove_streams(self, flow: str, keep: Mapping[str, WireSpec]) -> None:
         """Remove the streams of a flow's durable wires, with what they hold, except those of `keep`."""
+        if self.host:
+            return
         kept = [storage.wire_stream(flow, wire.asdict()).stream for wire in keep.values()]
         await storage.remove_wires(self.connection.jetstream(), flow, kept)
 
@@ -237,6 +275,7 @@ class Ground:
             "level": logging.getLevelName(level).lower(),
             "event": text,
             "process": plan.process,
+            "host": self.host or MAIN_HOST,
         }
         entry |= {key: value for key, value in fields.items() if value not in ("", None)}
         self._publish(plan, "log", entry)
@@ -257,22 +296,54 @@ class Ground:
     def _tell_producers(self, supervised: Supervised, failed: bool) -> None:
         plan = supervised.plan
         for wire in plan.wires_in:
-            for producer in self.find(wire["from_flow"] or plan.flow, wire["producer"]):
-                self._tell(producer, plan, wire, failed)
+            producers = self.find(wire["from_flow"] or plan.flow, wire["producer"])
+            for producer in producers:
+                self._tell(producer, plan.flow, plan.replica, wire, failed)
+            if not producers:
+                self._say(plan, wire, failed)
 
     def _tell_of_failed_consumers(self, supervised: Supervised) -> None:
         plan = supervised.plan
+        is_elsewhere = False
         for wire in plan.wires_out:
-            for consumer in self.find(wire["to_flow"] or plan.flow, wire["consumer"]):
+            consumers = self.find(wire["to_flow"] or plan.flow, wire["consumer"])
+            is_elsewhere |= not consumers
+            for consumer in consumers:
                 if consumer.state == "failed":
-                    self._tell(supervised, consumer.plan, wire, True)
+                    self._tell(supervised, consumer.plan.flow, consumer.plan.replica, wire, True)
+        if is_elsewhere and self.shared.presence.others:
+            self.shared.notices.ask(plan.flow, plan.node)
 
-    def _tell(self, producer: Supervised, consumer: ProcessPlan, wire: Mapping[str, Any], failed: bool) -> None:
+    def _tell(
+        self, producer: Supervised, consumer_flow: str, replica: int | None, wire: Mapping[str, Any], failed: bool
+    ) -> None:
         """The wire as the producer's document has it: an end in another flow is named from its side."""
         seen = dict(wire)
-        if producer.plan.flow != consumer.flow:
-            seen |= {"from_flow": "", "to_flow": consumer.flow}
-        producer.send("consumer_failed", wire=wire_id(seen), failed=failed, replica=consumer.replica)
+        if producer.plan.flow != consumer_flow:
+            seen |= {"from_flow": "", "to_flow": consumer_flow}
+        producer.send("consumer_failed", wire=wire_id(seen), failed=failed, replica=replica)
+
+    def _say(self, plan: ProcessPlan, wire: Mapping[str, Any], failed: bool) -> None:
+        """The producer is on another host, if it is anywhere."""
+        if self.shared.presence.others:
+            flow = wire["from_flow"] or plan.flow
+            notice = WireNotice(flow, wire["producer"], plan.flow, plan.replica, dict(wire), failed)
+            self.shared.notices.say(notice)
+
+    def on_notice(self, notice: WireNotice) -> None:
+        """A consumer on another host has failed, or runs again."""
+        for producer in self.find(notice.flow, notice.producer):
+            self._tell(producer, notice.consumer_flow, notice.replica, notice.wire, notice.failed)
+
+    def say_failed(self, everyone: Iterable[Supervised], flow: str = "", producer: str = "") -> None:
+        """Tell other hosts which consumers here have failed: all, or those of one producer."""
+        for one in everyone:
+            if one.state != "failed":
+                continue
+            for wire in one.plan.wires_in:
+                ends = (wire["from_flow"] or one.plan.flow, wire["producer"])
+                if (not flow or ends == (flow, producer)) and not self.find(*ends):
+                    self._say(one.plan, wire, True)
 
     async def close(self) -> None:
         """End the fork servers."""

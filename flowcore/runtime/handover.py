@@ -28,6 +28,10 @@ class Handovers:
         except FileNotFoundError:
             return None
 
+    def kept(self, flow: str) -> list[str]:
+        """The processes of a flow for which one is kept."""
+        return sorted(path.name.removesuffix(".handover") for path in (self._folder / flow).glob("*.handover"))
+
     def forget(self, flow: str, process: str) -> None:
         """Its successor has it."""
         self._path(flow, process).unlink(missing_ok=True)

@@ -24,15 +24,19 @@ from urllib.parse import unquote, urlsplit
 
 from flowcore.bus import storage, subjects
 from flowcore.bus.access import AccessStore
-from flowcore.bus.bucket import BucketError
+from flowcore.bus.bucket import Bucket, BucketError
 from flowcore.bus.connection import Connection
-from flowcore.bus.envelope import unpack
+from flowcore.bus.envelope import Malformed, unpack
+from flowcore.bus.jsonable import from_jsonable, jsonable
 from flowcore.bus.secrets import SecretStore
 from flowcore.bus.server import EmbeddedServer
+from flowcore.flow.model import MAIN_HOST
+from flowcore.flow.placement import host_of, nodes_by_host
+from flowcore.flow.resolved import ResolvedFlow
 from flowcore.flow.types import HIDDEN_PORTS, NodeTypeInfo
 from flowcore.flow.validate import Checked, check
 from flowcore.runtime.busrights import BusRights
-from flowcore.runtime.drain import drain
+from flowcore.runtime.drain import drain, is_calm, quiesce
 from flowcore.runtime.environment import for_nodes
 from flowcore.runtime.flowrun import FlowRun
 from flowcore.runtime.flowstore import FlowStore, StoredFlow
@@ -40,6 +44,11 @@ from flowcore.runtime.folder import DataFolder
 from flowcore.runtime.ground import Ground
 from flowcore.runtime.handover import Handovers
 from flowcore.runtime.health import Health
+from flowcore.runtime.hosts.member import applied, quiesced
+from flowcore.runtime.hosts.placed import stored_part
+from flowcore.runtime.hosts.presence import Heard
+from flowcore.runtime.hosts.shared import SharedBus
+from flowcore.runtime.hosts.view import everywhere, hosts
 from flowcore.runtime.incarnation import Incarnations
 from flowcore.runtime.link import LinkClosed, RequestFailed
 from flowcore.runtime.logs import HostLog, event
@@ -52,6 +61,7 @@ from flowcore.runtime.results import (
     DeployResult,
     FlowStatus,
     HostError,
+    HostStatus,
     Undrained,
     UnknownFlow,
     UnknownNode,
@@ -63,6 +73,7 @@ from flowcore.runtime.zygote import ScriptZygote
 
 _CONNECT_TIMEOUT_S = 30.0
 _SETTLE_TIMEOUT_S = 60.0
+_RESTART_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,8 @@ class HostOptions:
     """How a host runs. Ports 0: any free one; else the port, or the next free one when it is taken."""
 
     folder: Path = Path(".flowcore")
+    host: str = ""  # the name of a member; "": the main host of its bus
+    host_id: str = ""  # stands for this machine in handles of shared memory; "": what the machine is
     nats_url: str | None = None  # None: embedded server; else with user and password in it, where it asks for them
     listen: str = "127.0.0.1"
     nats_port: int = 4222
@@ -79,6 +92,15 @@ class HostOptions:
     start_timeout_s: float = 60.0  # from fork to ready: import, on_start, connect
     terminal: bool = False  # log lines also as plain text on stderr
     runner: str = "flowcore.runtime.runner"
+
+
+@dataclass(frozen=True)
+class _Before:
+    """A flow before a change: on all hosts, and the revisions of what the members know of it."""
+
+    whole: ResolvedFlow | None
+    version: int
+    desired: int
 
 
 class Host:
@@ -106,6 +128,7 @@ class Host:
         self.server = None
         self.secrets, self.access = SecretStore(options.folder), AccessStore(options.folder)
         self.stopping = False
+        self.lost_name = ""  # why it stepped down, when another host has its name now
         self._data = DataFolder(options.folder)
         self._log: HostLog | None = None
         self._rights = BusRights(self.access)
@@ -120,7 +143,12 @@ class Host:
 
     @property
     def types(self) -> Mapping[str, NodeTypeInfo]:
-        """Node type -> what it is, kept new while packages come and go."""
+        """Node type -> what it is, of all hosts; kept new while packages come and go."""
+        return self.shared.types(self._types.known.types)
+
+    @property
+    def own_types(self) -> Mapping[str, NodeTypeInfo]:
+        """Node type -> what it is, of those that this host itself has."""
         return self._types.known.types
 
     @property
@@ -153,9 +181,20 @@ class Host:
     async def _start(self) -> None:
         self._log = HostLog(self.folder / "logs", self.options.terminal)
         self._started.append(self._log.close)
-        incarnations = Incarnations(self.folder)
         self._started.append(self._types.stop)
         await asyncio.gather(self._start_bus(), self._types.start())
+        host = self.options.host
+        incarnations = Incarnations(self.folder, Bucket(self.connection, storage.HOSTS))
+        self.shared = SharedBus(
+            self.connection,
+            host,
+            incarnations,
+            self._handovers,
+            lambda: (self.own_types, self.secrets.names()),
+            Heard(self._on_foreign_types, self._on_host_came, self._on_host_went, self._on_name_lost),
+            lambda notice: self._ground.on_notice(notice),
+            lambda flow, node: self._ground.say_failed(self._processes(), flow, node),
+        )
         self._ground = Ground(
             connection=self.connection,
             rights=self._rights,
@@ -165,6 +204,9 @@ class Host:
             zygote=self._zygote,
             type_list=lambda: self._types.known,
             find=self._find,
+            shared=self.shared,
+            host=host,
+            host_id=self.options.host_id,
             bus_url=self.options.nats_url or self.url,
             own_server=self.server is not None,
             runner=self.options.runner,
@@ -172,15 +214,19 @@ class Host:
             drain_s=self.options.drain_s,
         )
         self._started += [self._zygote.stop, self._ground.close]
-        self._store = FlowStore(self.connection, lambda flow: self.reconciler.changed(flow))
+        where = (storage.PLACED, stored_part) if host else ()
+        self._store = FlowStore(self.connection, lambda flow: self.reconciler.changed(flow), *where)
         self.reconciler = Reconciler(self._store, self._ground)
         self._started.append(self._store.stop)
-        self._look = Look(self._store, self.reconciler, self._health)
+        self._look = Look(self._store, self.reconciler, self._health, host)
+        self._started.append(self.shared.presence.stop)
+        await self.shared.start()
         await self.connection.subscribe("flow.*.*.stats", self._look.on_stats)
         await self._ground.fork_server(()).start()
         await self._store.start()
         self._tasks.append(asyncio.get_running_loop().create_task(self._health.run(), name="health"))
         self._data.write_run_file(
+            host=host,
             url=self.url,
             user=self.user,
             password=self.password,
@@ -228,7 +274,7 @@ class Host:
             )
         await self.connection.connect(timeout=_CONNECT_TIMEOUT_S)
         self._started.append(self.connection.close)
-        await storage.ensure(self.connection.jetstream())
+        await storage.ensure(self.connection.jetstream(), self.server.room_bytes if self.server else None)
 
     async def stop(self, drain_s: float | None = None) -> list[Undrained]:
         """Quiesce sources, let wires drain, hand over what is left to the next start, end everything."""
@@ -238,6 +284,10 @@ class Host:
         undrained = await drain(
             self.reconciler.runs, self.options.drain_s if drain_s is None else drain_s, self._handovers
         )
+        with contextlib.suppress(TimeoutError, BucketError):  # the bus is away: it is said at the next start
+            for flow in self.reconciler.runs:
+                if self.shared.is_shared(flow):
+                    await self.shared.let_go(flow, (), {})
         for wire in undrained:
             event("not drained", logging.WARNING, flow=wire.flow, wire=wire.wire, unacked=wire.unacked)
         await self._undo()
@@ -292,7 +342,13 @@ class Host:
     def check(self, text: str | bytes, filename: str) -> Checked:
         """Validate with the types, secrets and environment of this host; changes nothing."""
         return check(
-            text, filename, self.types, os.environ, set(self.secrets.names()), self.reconciler.others(_id_in(text))
+            text,
+            filename,
+            self.types,
+            os.environ,
+            {*self.secrets.names(), *self.shared.secrets()},
+            self.reconciler.others(_id_in(text)),
+            self.shared.types_by_host(self.own_types),
         )
 
     async def deploy(
@@ -313,13 +369,14 @@ class Host:
         if checked.document is None or checked.resolved is None:
             raise DeployRefused(_id_in(text) or filename, checked.problems)
         flow = checked.document.id
-        before = self.reconciler.marks(flow)
+        before, was = self.reconciler.marks(flow), self._as_placed(flow)
         stored = await self._bus(self._store.put(flow, json.loads(text), filename, based_on))
         done = self.reconciler.applied(flow, stored.revision)
         if self.reconciler.marks(flow) == before:  # nothing new: say what runs
             done.close()
             done = self.reconciler.settled(flow, self.reconciler.mark(flow))
         result = await self._in_time(done, timeout_s, f"revision {stored.revision} of flow {flow!r} is stored")
+        result = await self._with_members(result, was, timeout_s)
         notes = [str(one) for one in checked.problems]
         if not self._desired(flow).running:
             notes.append(f"flow {flow!r} is stopped: it runs when it is started")
@@ -327,10 +384,12 @@ class Host:
 
     async def remove(self, flow: str) -> DeployResult:
         """Stop a flow and take it out of the bucket; its revisions stay in the history."""
-        self._known(flow)
+        was = self._as_placed(self._known(flow))
+        await self._quiet_members(flow)
         revision = await self._bus(self._store.remove(flow))
         done = self.reconciler.applied(flow, revision)
-        return await self._in_time(done, _SETTLE_TIMEOUT_S, f"flow {flow!r} is removed")
+        result = await self._in_time(done, _SETTLE_TIMEOUT_S, f"flow {flow!r} is removed")
+        return await self._with_members(result, was)
 
     async def document(self, flow: str, revision: int | None = None) -> dict[str, Any]:
         """{"flow", "revision", "created_ns", "document", "source"} of one revision (None: the newest).
@@ -364,6 +423,7 @@ class Host:
 
     async def stop_flow(self, flow: str) -> DeployResult:
         """Stop all processes of a flow, upstream first; the document stays."""
+        await self._quiet_members(flow)
         return await self._desire(flow, running=False)
 
     async def pause(self, flow: str, node: str | None = None) -> None:
@@ -379,7 +439,7 @@ class Host:
         paused = self._desired(flow).paused
         if node is not None:
             name = self._node(flow, node)
-            everyone = self._run(flow).resolved
+            everyone = self._run(flow).whole
             paused = tuple(everyone.nodes) if EVERY_NODE in paused and everyone else paused
             paused = tuple(one for one in paused if one != name)
         await self._desire(flow, paused=paused if node is not None else ())
@@ -401,10 +461,19 @@ class Host:
         """
         await self._begun(flow)
         run = self._run(flow)
+        if node is not None and (host := self._host_of(flow, node)):
+            await self.shared.members.ask(host, "restart", timeout=_RESTART_TIMEOUT_S, flow=flow, node=node)
+            return
+        there = [
+            self.shared.members.ask(host, "restart", timeout=_RESTART_TIMEOUT_S, flow=flow)
+            for host in (self._hosts_of(flow) if node is None else ())
+        ]
+        elsewhere = asyncio.gather(*there, return_exceptions=True)
         async with run.turn:
             chosen = list(run.processes.values()) if node is None else self._all_of(flow, node)
             failures = await asyncio.gather(*(self._restart(one) for one in chosen))
         errors = [error for error in failures if error]
+        errors += [str(one) for one in await elsewhere if isinstance(one, Exception)]
         if errors:
             raise HostError("; ".join(errors))
 
@@ -421,12 +490,18 @@ class Host:
     async def kill(self, flow: str, node: str) -> list[int]:
         """SIGKILL a node's processes, as a crash would; the supervisor restarts them. Returns the pids."""
         await self._begun(flow)
+        if host := self._host_of(flow, node):
+            return list((await self.shared.members.ask(host, "kill", flow=flow, node=node))["pids"])
         pids = [one.kill("killed on request") for one in self._all_of(flow, node)]
         return [pid for pid in pids if pid is not None]
 
     async def inject(self, flow: str, node: str, port: str | None = None, payload: Any = None, topic: str = "") -> None:
         """Put a message into a node's input (port None: its first), or press the button of a source."""
         await self._begun(flow)
+        if host := self._host_of(flow, node):
+            request = {"flow": flow, "node": node, "port": port, "payload": jsonable(payload), "topic": topic}
+            await self.shared.members.ask(host, "inject", **request)
+            return
         one = self._one_of(flow, node)
         if port is not None and port not in one.plan.inputs:
             raise HostError(f"node {node!r} has no input {port!r} (it has: {', '.join(one.plan.inputs) or 'none'})")
@@ -437,6 +512,9 @@ class Host:
     async def last(self, flow: str, node: str, port: str | None = None) -> dict[str, Any] | None:
         """The newest envelope of an output port (None: its first), None when it has sent nothing yet."""
         await self._begun(flow)
+        if host := self._host_of(flow, node):
+            answer = await self.shared.members.ask(host, "last", flow=flow, node=node, port=port)
+            return from_jsonable(answer["message"])
         one = self._one_of(flow, node)
         known = (*one.plan.outputs, *HIDDEN_PORTS)
         if port is not None and port not in known:
@@ -464,8 +542,20 @@ class Host:
         return sorted(flow for flow, stored in self._store.documents.items() if stored.document is not None)
 
     def status(self, flow: str | None = None) -> list[FlowStatus]:
-        """A snapshot from the pages, the supervisor and the newest stats; asks no node."""
+        """A snapshot of what runs here, from the pages, the supervisor and the newest stats; asks no node."""
         return [self._look.at(one) for one in ([self._known(flow)] if flow is not None else self.flows())]
+
+    async def everywhere(self, flow: str | None = None) -> list[FlowStatus]:
+        """`status`, with the nodes on other hosts as those say."""
+        if self.options.host:
+            return self.status(flow)
+        return await everywhere(self.status(flow), self._wholes(), self.shared, flow)
+
+    def hosts(self) -> list[HostStatus]:
+        """The members of this bus that are there, or that nodes are placed on; a member sees none."""
+        if self.options.host:
+            return []
+        return hosts(self.shared, self._wholes().values())
 
     def state_key(self, flow: str, node: str) -> str:
         """The key of the `self.state` of a node, or of one replica (`hot#1`), in the bucket `state`."""
@@ -510,17 +600,98 @@ class Host:
         return next((one for one in found if one.is_up), found[0])
 
     def _node(self, flow: str, node: str) -> str:
-        return self._all_of(flow, node)[0].plan.node
+        return node.partition("#")[0] if self._host_of(flow, node) else self._all_of(flow, node)[0].plan.node
+
+    # Other hosts
+
+    async def applied_here(self, flow: str, version: int, desired: int, changed: str, timeout_s: float) -> DeployResult:
+        """On a member: wait until what the main host wrote of a flow is applied; what that did here."""
+        done = applied(self._store, self.reconciler, flow, version, desired, changed)
+        return await self._in_time(done, timeout_s, f"version {version} of flow {flow!r} is stored")
+
+    async def quiesced_here(self, flow: str) -> bool:
+        """On a member: stop a flow's sources here; whether nothing is owed."""
+        return await quiesced(self.reconciler, flow)
+
+    def _wholes(self) -> dict[str, ResolvedFlow]:
+        return {flow: run.whole for flow, run in self.reconciler.runs.items() if run.whole is not None}
+
+    def _hosts_of(self, flow: str) -> list[str]:
+        """The other hosts that nodes of a flow are placed on, as the main host sees it."""
+        return [] if self.options.host else [host for host in nodes_by_host(self._wholes().get(flow)) if host]
+
+    def _host_of(self, flow: str, node: str) -> str:
+        """The other host that a node, or one of its replicas, is placed on; "" when it is this one."""
+        whole = self._wholes().get(flow)
+        placed = whole.nodes.get(node.partition("#")[0]) if whole and not self.options.host else None
+        return host_of(placed) if placed else ""
+
+    def _as_placed(self, flow: str) -> _Before:
+        """How a flow is on all hosts before a change, and what the members know of it."""
+        return _Before(self._wholes().get(flow), self.shared.placed.version(flow), self._store.desired_revision(flow))
+
+    async def _with_members(
+        self, result: DeployResult, before: _Before, timeout_s: float = _SETTLE_TIMEOUT_S
+    ) -> DeployResult:
+        """What a change did here, with what it did on the members."""
+        flow = result.flow
+        if not self.shared.placed.is_shared(flow) or result.problems:
+            return result
+        now = self._as_placed(flow)
+        changed = "version" if now.version != before.version else "desired" if now.desired != before.desired else ""
+        request = {"version": now.version, "desired": now.desired, "changed": changed}
+        return await self.shared.members.joined(result, before.whole, now.whole, timeout_s, **request)
+
+    async def _quiet_members(self, flow: str) -> None:
+        """Before a flow stops on several hosts: its sources everywhere, and then until all is through."""
+        elsewhere, run = self._hosts_of(flow), self.reconciler.runs.get(flow)
+        if elsewhere and run is not None:
+            quiesce(run)
+            await self.shared.members.quiet(elsewhere, flow, self.options.drain_s, lambda: is_calm(run, with_fed=True))
+
+    def _on_foreign_types(self, changed: set[str]) -> None:
+        if not self.stopping and not self.options.host:
+            self.reconciler.types_changed(changed)
+
+    def _on_host_came(self, name: str) -> None:
+        seen = self.shared.presence.others[name]
+        event("host connected", detail=f"{name} on {seen.machine}, process {seen.pid}", host=name)
+        if not self.options.host:  # what its nodes log is to be found here, too
+            listening = self.connection.subscribe("flow.*.*.log", self._on_foreign_log)
+            self._tasks.append(asyncio.get_running_loop().create_task(listening))
+        self._ground.say_failed(self._processes())
+
+    def _on_host_went(self, name: str) -> None:
+        event("host away", logging.WARNING, detail=f"{name} is not heard of; what runs there goes on", host=name)
+
+    def _on_name_lost(self, why: str) -> None:
+        if not self.lost_name:
+            self.lost_name = why
+            event("stepped down", logging.ERROR, detail=why)
+            self.request_stop()
+
+    def _on_foreign_log(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
+        """A node on another host, or its supervisor, logged something: it is in this host's log, too."""
+        with contextlib.suppress(Malformed, AttributeError, TypeError, KeyError):
+            entry = unpack(data)
+            host = entry.pop("host", MAIN_HOST)
+            if reply or headers or host == (self.options.host or MAIN_HOST):
+                return
+            _, flow, node, _ = subject.split(".")
+            level = logging.getLevelNamesMapping().get(str(entry.pop("level", "info")).upper(), logging.INFO)
+            entry.pop("ts", None)
+            event(str(entry.pop("event", "")), level, **{**entry, "flow": flow, "node": node, "host": host})
 
     def _desired(self, flow: str) -> Desired:
         return self._store.desired.get(self._known(flow), Desired())
 
     async def _desire(self, flow: str, **changes: Any) -> DeployResult:
-        before = self.reconciler.marks(flow)
+        before, was = self.reconciler.marks(flow), self._as_placed(flow)
         await self._bus(self._store.set_desired(flow, replace(self._desired(flow), **changes)))
         mark = self.reconciler.marks(flow)
         done = self.reconciler.settled(flow, mark if mark != before else self.reconciler.mark(flow))
-        return await self._in_time(done, _SETTLE_TIMEOUT_S, f"what is desired of flow {flow!r} is stored")
+        result = await self._in_time(done, _SETTLE_TIMEOUT_S, f"what is desired of flow {flow!r} is stored")
+        return await self._with_members(result, was)
 
     async def _in_time(self, done: Coroutine[Any, Any, DeployResult], timeout_s: float, stored: str) -> DeployResult:
         try:
@@ -545,6 +716,8 @@ class Host:
         store = getattr(self, "_store", None)
         if store is not None:
             store.reread_soon()
+            self.shared.presence.recheck()
+            self._ground.say_failed(self._processes())
 
     def _on_down(self) -> None:
         if not self._is_bus_away:
@@ -555,6 +728,7 @@ class Host:
         event("node types changed", detail=" ".join(sorted(changed)))
         if not self.stopping:
             self.reconciler.types_changed(changed)
+            self.shared.presence.describe_soon()
 
     def _on_server(self, kind: str, detail: str) -> None:
         level = logging.INFO if kind in ("restarted", "disk_free") else logging.WARNING

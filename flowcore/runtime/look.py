@@ -15,7 +15,8 @@ from flowcore.runtime.supervise import Supervised
 class Look:
     """Snapshots of flows; keeps the newest stats of each process."""
 
-    def __init__(self, store: FlowStore, reconciler: Reconciler, health: Health) -> None:
+    def __init__(self, store: FlowStore, reconciler: Reconciler, health: Health, host: str = "") -> None:
+        self._host = host
         self._store, self._reconciler, self._health = store, reconciler, health
         self._stats: dict[tuple[str, str], dict[str, Any]] = {}
 
@@ -41,7 +42,8 @@ class Look:
         if run is not None and run.resolved is not None:
             for node, why in run.impossible.items():
                 if node in run.resolved.nodes and not run.of_node(node):
-                    nodes.append(NodeStatus(flow, node, node, run.resolved.nodes[node].type, "failed", reason=why))
+                    type_ = run.resolved.nodes[node].type
+                    nodes.append(NodeStatus(flow, node, node, type_, "failed", self._host, reason=why))
         return FlowStatus(
             flow=flow,
             name=str((stored.document or {}).get("name", "")),
@@ -60,6 +62,7 @@ class Look:
             process=plan.process,
             type=plan.type,
             state=one.state,
+            host=self._host,
             pid=pid,
             inc=one.inc,
             restarts=one.restarts,

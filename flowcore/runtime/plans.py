@@ -195,6 +195,26 @@ def cannot_drain(processes: Mapping[str, ProcessPlan], standing: set[str]) -> se
     return found
 
 
+def fed_from_elsewhere(processes: Mapping[str, ProcessPlan]) -> set[str]:
+    """The nodes that a node on another host feeds, and all behind them: while that one goes on they are never done."""
+    here = {plan.node for plan in processes.values()}
+    found: set[str] = set()
+    consumers: dict[str, set[str]] = {}
+    for plan in processes.values():
+        for wire in plan.wires_in:
+            if wire["from_flow"]:
+                continue
+            consumers.setdefault(wire["producer"], set()).add(plan.node)
+            if wire["producer"] not in here:
+                found.add(plan.node)
+    waiting = list(found)
+    while waiting:
+        for behind in consumers.get(waiting.pop(), set()) - found:
+            found.add(behind)
+            waiting.append(behind)
+    return found
+
+
 def wire_changes(old: ResolvedFlow | None, new: ResolvedFlow | None) -> tuple[int, int]:
     """How many wires are added and closed."""
     before: set[str] = {wire.id for wire in old.wires} if old else set()

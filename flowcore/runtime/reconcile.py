@@ -8,14 +8,16 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Protocol
 
 from pydantic import ValidationError
 
+from flowcore.bus.bucket import BucketError
 from flowcore.bus.storage import StorageError
 from flowcore.flow.model import FlowDocument
+from flowcore.flow.placement import part_of
 from flowcore.flow.problems import Report
 from flowcore.flow.resolve import resolve
 from flowcore.flow.resolved import ResolvedFlow, WireSpec
@@ -23,8 +25,9 @@ from flowcore.flow.types import NodeTypeInfo
 from flowcore.runtime.drain import quiet
 from flowcore.runtime.flowrun import FlowRun, Ground
 from flowcore.runtime.flowstore import FlowStore, StoredFlow
+from flowcore.runtime.hosts.placed import resolved_part
 from flowcore.runtime.logs import event
-from flowcore.runtime.plans import Desired, MqttFields, Planned, durable_wires, plan_flow
+from flowcore.runtime.plans import Desired, MqttFields, Planned, durable_wires, plan_flow, wire_changes
 from flowcore.runtime.results import DeployResult
 
 _AGAIN_S, _LONGEST_AGAIN_S = 1.0, 30.0
@@ -34,10 +37,15 @@ class HostGround(Ground, Protocol):
     """What the reconciler needs of its host, beside what flows need."""
 
     drain_s: float
+    host: str  # "" for the main host
 
     @property
     def types(self) -> Mapping[str, NodeTypeInfo]:
-        """The installed node types."""
+        """The node types installed here."""
+
+    @property
+    def all_types(self) -> Mapping[str, NodeTypeInfo]:
+        """The node types of all hosts."""
 
     @property
     def code(self) -> Mapping[str, str]:
@@ -50,6 +58,9 @@ class HostGround(Ground, Protocol):
     async def ensure_streams(self, flow: str, resolved: ResolvedFlow) -> dict[str, dict[str, str]]:
         """Make the streams of durable wires. Raises StorageError, TimeoutError."""
 
+    async def place(self, flow: str, whole: ResolvedFlow | None, running: Collection[str]) -> None:
+        """Let other hosts know what a flow is now; `running`: its processes here. Raises BucketError, TimeoutError."""
+
     async def remove_streams(self, flow: str, keep: Mapping[str, WireSpec]) -> None:
         """Remove the streams of a flow's durable wires, except those of the wires in `keep`."""
 
@@ -61,6 +72,7 @@ class Reconciler:
         self.runs: dict[str, FlowRun] = {}
         self.results: dict[str, DeployResult] = {}  # the newest of each flow
         self._deployed: dict[str, DeployResult] = {}  # of each flow, what the first look at its revision did
+        self._steered: dict[str, tuple[int, DeployResult]] = {}  # and at the revision of what is desired of it
         self._store, self._ground = store, ground
         self._asked: dict[str, int] = {}  # how often a flow was marked
         self._done: dict[str, int] = {}  # the mark up to which it was applied
@@ -118,6 +130,14 @@ class Reconciler:
                 return result
             await self.settled(flow, self._done.get(flow, 0) + 1)
 
+    async def steered(self, flow: str, desired: int) -> DeployResult:
+        """Wait until what is desired of a flow by this revision, or a later one, is applied; what that changed."""
+        while True:
+            revision, result = self._steered.get(flow, (0, None))
+            if result is not None and revision >= desired:
+                return result
+            await self.settled(flow, self.mark(flow))
+
     async def close(self) -> None:
         """Apply nothing more; what runs is left running."""
         self._closed = True
@@ -135,11 +155,13 @@ class Reconciler:
                 async with asyncio.timeout(again_s if waiting is not None and waiting.retry else None):
                     await self._marked[flow].wait()
             self._marked[flow].clear()
-            mark = self._asked[flow]
+            mark, desired = self._asked[flow], self._store.desired_revision(flow)
             result = await self._apply(flow)
             again_s = min(again_s * 2, _LONGEST_AGAIN_S) if result.retry else _AGAIN_S
             if flow not in self._deployed or self._deployed[flow].revision != result.revision:
                 self._deployed[flow] = result
+            if flow not in self._steered or self._steered[flow][0] != desired:
+                self._steered[flow] = (desired, result)
             self.results[flow], self._done[flow] = result, mark
             self._applied.set()
 
@@ -152,7 +174,7 @@ class Reconciler:
                 result = await self._apply_to(run, stored, desired)
         except asyncio.CancelledError:
             raise
-        except (StorageError, TimeoutError, OSError) as e:
+        except (StorageError, BucketError, TimeoutError, OSError) as e:
             result = DeployResult(flow, stored.revision, problems=(f"{flow}: {e}",), retry=True)
         except Exception as e:
             logging.getLogger("flowcore.host").exception("reconcile %s", flow)
@@ -164,36 +186,47 @@ class Reconciler:
 
     async def _apply_to(self, run: FlowRun, stored: StoredFlow, desired: Desired) -> DeployResult:
         target, problems = self._resolve(stored)
-        if (
-            problems
-            and run.resolved is not None
-            and (target is None or run.revision != stored.revision or run.processes)
-        ):
+        if problems and run.whole is not None and (target is None or run.revision != stored.revision or run.processes):
             return DeployResult(run.flow, stored.revision, problems=tuple(problems), notes=("what ran goes on",))
         wanted = target if desired.running else None
-        ground, planned = self._ground, Planned()
+        ground, planned, here = self._ground, Planned(), None
         if wanted is not None:
             streams = await ground.ensure_streams(run.flow, wanted)
-            planned = plan_flow(wanted, ground.types, ground.code, desired, streams, ground.mqtt_fields)
+            here = part_of(wanted, ground.host)
+            planned = plan_flow(here, ground.types, ground.code, desired, streams, ground.mqtt_fields)
         elif run.processes:
             await quiet(run, ground.drain_s)
-        had_streams = bool(durable_wires(run.resolved))
-        result = await run.apply(wanted, planned, stored.revision, keep_handovers=target is not None and wanted is None)
+        await ground.place(run.flow, target, run.processes)
+        had_streams = bool(durable_wires(run.whole))
+        result = await run.apply(
+            here,
+            planned,
+            stored.revision,
+            keep_handovers=target is not None and wanted is None,
+            elsewhere=wanted.nodes.keys() - here.nodes.keys() if wanted and here else (),
+        )
+        added, closed = wire_changes(run.whole, wanted)
+        run.whole = wanted
         if had_streams or stored.document is None:  # a stopped flow keeps what its streams hold
             await self._ground.remove_streams(run.flow, durable_wires(target))
-        return _with_problems(result, problems)
+        return _with_problems(replace(result, wires_added=added, wires_closed=closed), problems)
 
     def _resolve(self, stored: StoredFlow) -> tuple[ResolvedFlow | None, list[str]]:
         """The flow as it can run now, and what is wrong with it; None when nothing of it can, or it is deleted."""
         if stored.document is None:
             return None, []
+        if self._ground.host:  # the main host has resolved it
+            try:
+                return resolved_part(stored.document), []
+            except ValueError as e:
+                return None, [f"{stored.flow}: {e}"]
         try:
             document = FlowDocument.model_validate(stored.document)
         except ValidationError as e:
             problems = [f"{stored.flow}: /{'/'.join(map(str, one['loc']))}: {one['msg']}" for one in e.errors()]
             return None, problems
         report = Report()
-        resolved = resolve(document, self._ground.types, os.environ, self.others(stored.flow), report=report)
+        resolved = resolve(document, self._ground.all_types, os.environ, self.others(stored.flow), report=report)
         return resolved, [str(one) for one in report.problems(stored.flow) if one.severity == "error"]
 
     def others(self, flow: str) -> list[FlowDocument]:

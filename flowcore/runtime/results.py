@@ -94,6 +94,7 @@ class DeployResult:
     restarted: tuple[str, ...] = ()
     started: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
+    moved: tuple[str, ...] = ()  # to another host
     wires_added: int = 0
     wires_closed: int = 0
     failed: dict[str, str] = field(default_factory=dict)
@@ -108,8 +109,8 @@ class NodeStatus:
     """One node process now.
 
     `state`: starting, running, paused, bypassed, replacing, restarting (waits for its backoff), failed, stopping,
-    stopped. `ready_ms` is what its start took, from fork to connected and subscribed, `cpu` the share of one core since
-    the last look, `stats` the newest `.stats` of the process (may be empty).
+    stopped, away (its host is not connected). `ready_ms` is what its start took, from fork to connected and subscribed,
+    `cpu` the share of one core since the last look, `stats` the newest `.stats` of the process (may be empty).
     """
 
     flow: str
@@ -117,6 +118,7 @@ class NodeStatus:
     process: str
     type: str
     state: str
+    host: str = ""  # "" for the main host
     pid: int | None = None
     inc: int = 0
     restarts: int = 0
@@ -141,6 +143,19 @@ class FlowStatus:
     wanted: str
     nodes: tuple[NodeStatus, ...]
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """Another host: how many nodes are placed on it, and what it says of itself (empty when it never came)."""
+
+    name: str
+    connected: bool
+    nodes: int
+    machine: str = ""
+    version: str = ""
+    pid: int = 0
+    since_ns: int = 0
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,7 @@ class Supervised:
         self._turn = asyncio.Lock()
         self._current: NodeProcess | None = None
         self._next: NodeProcess | None = None  # ready, not told to go
+        self.last_inc = 0  # the highest incarnation that any process of it had
         self._next_plan = plan
         self._said_failed = False
         self._expected: set[NodeProcess] = set()  # their end is no crash
@@ -119,6 +120,11 @@ class Supervised:
     def inc(self) -> int:
         """The incarnation of the one that runs, 0 when none does."""
         return self._current.inc if self._current else 0
+
+    @property
+    def next_inc(self) -> int:
+        """The incarnation of the one that is ready to go, 0 when none is."""
+        return self._next.inc if self._next is not None and self._next.ended is None else 0
 
     @property
     def handled(self) -> int:
@@ -341,7 +347,8 @@ class Supervised:
         listener = Listener(
             self._on_frame, lambda process, stream, line: self._host.line(self, stream, line), self._on_end
         )
-        return NodeProcess(self.plan.process, self._host.next_incarnation(), listener)
+        self.last_inc = self._host.next_incarnation()
+        return NodeProcess(self.plan.process, self.last_inc, listener)
 
     async def _start(self, process: NodeProcess, plan: ProcessPlan) -> None:
         self._expected.add(process)  # until it is told to go, its end is told by an exception

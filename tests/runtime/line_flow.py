@@ -47,6 +47,16 @@ class Live(Node):
     def on_message(self, message):
         return message.derive(message.payload + self.config.to_add)
 
+class Tally(Node):
+    """Sends how many it has counted."""
+    type = "hosttest/tally"
+    stateful = True
+    value = In(float)
+    sum = Out(float)
+    def on_message(self, message):
+        self.state["n"] = self.state.get("n", 0) + 1
+        return message.derive(float(self.state["n"]))
+
 class Write(Node):
     """Appends each number to a file."""
     type = "hosttest/write"

@@ -73,6 +73,7 @@ class Deployed(Answer):
     restarted: list[str] = Field(default_factory=list)
     started: list[str] = Field(default_factory=list)
     stopped: list[str] = Field(default_factory=list)
+    moved: list[str] = Field(default_factory=list, description="To another host")
     wires_added: int = 0
     wires_closed: int = 0
     failed: dict[str, str] = Field(default_factory=dict, description="Node id -> why it did not come up")
@@ -230,7 +231,7 @@ async def flows(host: "Host", ask: Nothing) -> Flows:
     return Flows(
         flows=[
             Flow(flow=each.flow, name=each.name, revision=each.revision, wanted=each.wanted, nodes=len(each.nodes))
-            for each in host.status()
+            for each in await host.everywhere()
         ]
     )
 

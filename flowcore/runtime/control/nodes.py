@@ -32,8 +32,10 @@ class Node(Answer):
     process: str = Field(description="The node's id, or `<node>#<k>` for replica k")
     type: str
     state: str = Field(
-        description="starting, running, paused, bypassed, replacing, restarting, failed, stopping or stopped"
+        description="starting, running, paused, bypassed, replacing, restarting, failed, stopping, stopped, "
+        "or away: its host is not connected"
     )
+    host: str = Field("", description="Empty: the main host")
     pid: int | None
     inc: int
     restarts: int
@@ -68,6 +70,19 @@ class HostNow(Answer):
     url: str
     mqtt_port: int | None
     log: str
+    host: str = Field("", description="Its name; empty: the main host")
+
+
+class OtherHost(Answer):
+    """A host that shares the bus, or that nodes are placed on."""
+
+    name: str
+    connected: bool
+    nodes: int = Field(description="How many are placed on it")
+    machine: str = Field(description="Empty, with what follows, when it never came")
+    version: str
+    pid: int
+    since_ns: int
 
 
 class Status(Answer):
@@ -75,14 +90,16 @@ class Status(Answer):
 
     host: HostNow
     flows: list[FlowNow]
+    hosts: list[OtherHost] = Field(default_factory=list, description="The other hosts")
 
 
 @operation("status")
 async def status(host: "Host", ask: StatusRequest) -> Status:
-    """The host, its flows and the state of every process, from what is known; asks no node."""
+    """The host, its flows and the state of every process on all hosts, from what is known; asks no node."""
     return Status(
         host=host_now(host),
-        flows=[FlowNow.model_validate(jsonable(dataclasses.asdict(flow))) for flow in host.status(ask.flow)],
+        flows=[FlowNow.model_validate(jsonable(dataclasses.asdict(flow))) for flow in await host.everywhere(ask.flow)],
+        hosts=[OtherHost(**dataclasses.asdict(one)) for one in host.hosts()],
     )
 
 
@@ -96,6 +113,7 @@ def host_now(host: "Host") -> HostNow:
         url=host.url,
         mqtt_port=mqtt_port,
         log=str(host.log_file.absolute()),
+        host=host.options.host,
     )
 
 

@@ -70,18 +70,19 @@ class Operation:
 
 
 OPERATIONS: dict[str, Operation] = {}
+MEMBER_ONLY: dict[str, Operation] = {}  # asked by the main host, of a member
 
 _Handler = TypeVar("_Handler", bound=Callable[..., Awaitable[Answer]])
 
 
-def operation(name: str) -> Callable[[_Handler], _Handler]:
+def operation(name: str, among: dict[str, Operation] = OPERATIONS) -> Callable[[_Handler], _Handler]:
     """Declare a control service: its request and answer are the types of the function's second argument and result."""
 
     def declare(handler: _Handler) -> _Handler:
         hints = {key: hint for key, hint in get_type_hints(handler, localns={"Host": Any}).items() if key != "host"}
         answer = hints.pop("return")
         (request,) = hints.values()
-        OPERATIONS[name] = Operation(name, (handler.__doc__ or "").strip(), request, answer, handler)
+        among[name] = Operation(name, (handler.__doc__ or "").strip(), request, answer, handler)
         return handler
 
     return declare

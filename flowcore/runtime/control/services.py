@@ -1,5 +1,7 @@
 """The control services on the bus, as NATS micro services: the `nats` tool finds and calls them.
 
+The main host answers `flowcore.<operation>`, a member `flowcore.host.<name>.<operation>`, and fewer of them.
+
     services = ControlServices(host)
     await services.start()
     ...
@@ -15,8 +17,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from flowcore import __version__
+from flowcore.bus import subjects
 from flowcore.bus.services import Service
-from flowcore.runtime.control import access, documents, nodes, records, stores  # noqa: F401 - they declare operations
+from flowcore.runtime.control import access, documents, member, nodes, records, stores  # noqa: F401 - they declare operations
 from flowcore.runtime.control.errors import ControlError, explain
 from flowcore.runtime.control.operation import OPERATIONS, Operation
 
@@ -29,22 +32,24 @@ _LARGEST_ANSWER = 7 * 1024 * 1024  # the embedded server takes 8 MB
 
 
 class ControlServices:
-    """Answers `flowcore.<operation>` for one host."""
+    """Answers for one host."""
 
     def __init__(self, host: "Host") -> None:
         self._host = host
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._service = Service(
             host.connection,
-            name="flowcore",
+            name=f"flowcore-host-{host.options.host}" if host.options.host else "flowcore",
             version=__version__,
             description="Control of a flowcore host: flows, nodes, revisions, records",
         )
 
     async def start(self) -> None:
         """Announce the services and begin to answer."""
-        for op in OPERATIONS.values():
-            self._service.add(op.endpoint, op.subject, self._answerer(op), _metadata(op))
+        name = self._host.options.host
+        for op in (member.member_operations() if name else OPERATIONS).values():
+            subject = subjects.host(name, op.name) if name else op.subject
+            self._service.add(op.endpoint, subject, self._answerer(op), _metadata(op))
         await self._service.start()
 
     async def stop(self) -> None:
