@@ -1,6 +1,6 @@
 """NATS subjects: every name the engine publishes or subscribes to is made here, and nowhere else.
 
-The public feed (`flow.`) and the plumbing of the wires (`wire.`, `fetch.`) have different roots, so that a subscriber of
+The public feed (`flow.`) and the plumbing of wires (`wire.`, `fetch.`) have different roots, so that a subscriber of
 `flow.<flow>.>` gets no acks and no resends. Ids are checked here because nats-py accepts `a..b` and `wild.*.x`.
 """
 

@@ -203,7 +203,13 @@ async def test_tensors_are_asked_for_along_the_wires_and_answered_there(line):
     for reply in ("_INBOX_f.c.fetch.1", "_INBOX.scada.fetch.1"):
         line.b.publish(reply, b"")
         assert await asyncio.wait_for(answered.get(), 2) == reply
-    for subject in ("fetch.f.a.other.7", "fetch.f.x.out.7", "fetch.f.d.out.7", "_INBOX_f.a.fetch.1", "_INBOX_f.c.other"):
+    for subject in (
+        "fetch.f.a.other.7",
+        "fetch.f.x.out.7",
+        "fetch.f.d.out.7",
+        "_INBOX_f.a.fetch.1",
+        "_INBOX_f.c.other",
+    ):
         line.b.publish(subject, b"")
         assert subject.lower() in await asyncio.wait_for(line.refused.get(), 2)
     assert asked.empty() and answered.empty()
