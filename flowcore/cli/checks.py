@@ -134,27 +134,24 @@ def ports(data: Path) -> Iterator[Check]:
 
 
 def shared_memory() -> Iterator[Check]:
-    """Where tensors live: memfd needs memory, the named fallback needs /dev/shm."""
+    """Where tensors live: memory, and whether processes can open each other's."""
     import psutil
 
+    from flowcore.buffers.probe import probe
+
     memory = psutil.virtual_memory()
-    state: Literal["ok", "warn"] = "ok" if memory.available > GB else "warn"
+    state: Literal["ok", "warn", "fail"] = "ok" if memory.available > GB else "warn"
     do = "" if state == "ok" else "Frames and tensors want a gigabyte of free memory."
     yield Check("memory", state, f"{memory.available / GB:.1f} of {memory.total / GB:.1f} GB available", do)
-    try:
-        shm = shutil.disk_usage("/dev/shm")
-    except OSError as e:
-        yield Check("/dev/shm", "warn", f"{e.strerror}", "mount -t tmpfs tmpfs /dev/shm")
+    found = probe()
+    if found.kind == "memfd":
+        yield Check("shared memory", "ok", "memfd, opened through /proc")
         return
-    if shm.total < 256 << 20:
-        yield Check(
-            "/dev/shm",
-            "warn",
-            f"{shm.total >> 20} MB",
-            "In Docker: --shm-size=1g (only the fallback of memfd needs it)",
-        )
-    else:
-        yield Check("/dev/shm", "ok", f"{shm.total / GB:.1f} GB")
+    text = f"named files in /dev/shm, {found.shm_bytes >> 20} MB, because memfd does not do: {found.why}"
+    if found.kind == "none":
+        text = f"frames cannot be shared: {found.why}"
+    state = "fail" if found.kind == "none" else "warn" if found.do else "ok"
+    yield Check("shared memory", state, text, found.do)
 
 
 def limits() -> Iterator[Check]:
