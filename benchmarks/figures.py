@@ -1,4 +1,4 @@
-"""The small figures that `docs/architecture.md` quotes, measured on this machine.
+"""The small figures that `docs/architecture.md` quotes and `flowcore bench` does not measure, on this machine.
 
     python benchmarks/figures.py
 
@@ -37,7 +37,7 @@ async def main() -> None:
         folder = Path(name)
         await _server(folder / "server")
         await _scripts(folder / "scripts")
-        await _nodes(folder / "host")
+        await _host(folder / "host")
     _check()
     _bcrypt()
 
@@ -151,7 +151,7 @@ async def _scripts(folder: Path) -> None:
     await zygote.stop()
 
 
-async def _nodes(folder: Path) -> None:
+async def _host(folder: Path) -> None:
     program = (sys.executable, "-c", "import flowcore.runtime.runner, uvloop")
 
     async def interpreter() -> None:
@@ -164,23 +164,8 @@ async def _nodes(folder: Path) -> None:
     services = ControlServices(host)
     await services.start()
     _say("host started, types read, ready for a deploy", (time.perf_counter() - began_s) * 1e3, "ms")
-    for count in (2, 50):
-        nodes = [{"id": f"n{k}", "type": "core/json"} for k in range(count)]
-        wires = [{"from": f"n{k}.out", "to": f"n{k + 1}.in"} for k in range(count - 1)]
-        document = {"flowcore": 1, "id": f"f{count}", "nodes": nodes, "wires": wires}
-        began_s = time.perf_counter()
-        await host.deploy(json.dumps(document), "f.json")
-        took_ms = (time.perf_counter() - began_s) * 1e3
-        _say(f"a flow of {count} nodes deployed until all run, each node", took_ms / count, "ms")
-    pss = [_private_mb(each.pid) for flow in host.status() for each in flow.nodes if each.pid]
-    _say("memory of a node's own (private), median", statistics.median(pss), "MB")
     await services.stop()
     await host.stop()
-
-
-def _private_mb(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1e3
 
 
 def _check() -> None:

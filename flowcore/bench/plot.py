@@ -7,10 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from flowcore.bench.figures import PERCENTILES, Row
+from flowcore.bench.figures import Row
 
 KINDS = (".png", ".svg", ".pdf")
 _OURS, _MISSED = "#2f6db5", "#c8553d"
+_TAIL = {"p99": "x", "p99.9": "+"}  # the bar is the median
+_SHORTEST_MS = 0.1
 
 
 class CannotDraw(Exception):
@@ -52,10 +54,8 @@ def draw(report: dict[str, Any], file: Path) -> None:
     for (part, unit, rows), axis in zip(panels, axes[:, 0], strict=True):
         _draw_panel(axis, part["part"], unit, rows)
     on = report["machine"]
-    figure.suptitle(
-        f"flowcore {report['versions']['flowcore']}: {on['cpu']}, {on['cores']} cores, {report['when'][:10]}",
-        fontsize=10,
-    )
+    what = f"flowcore {report['versions']['flowcore']}: {on['cpu']}, {on['cores']} cores, {report['when'][:10]}"
+    figure.suptitle(f"{what}\n(bars: medians with their spread; black lines: what is to be reached)", fontsize=10)
     figure.savefig(file, dpi=120)
     pyplot.close(figure)
 
@@ -76,12 +76,14 @@ def _draw_panel(axis: Any, part: str, unit: str, rows: list[Row]) -> None:
     for place, row in enumerate(rows):
         if row.target is not None:
             axis.plot([row.target.value] * 2, [place - 0.4, place + 0.4], color="black", linewidth=1.5)
-    if any(row.percentiles for row in rows):
-        for name, mark in zip(PERCENTILES, ("|", "x", "+"), strict=True):
-            places = [place for place, row in enumerate(rows) if row.percentiles]
+    places = [place for place, row in enumerate(rows) if row.percentiles]
+    if places:
+        for name, mark in _TAIL.items():
             axis.plot([rows[place].percentiles[name] for place in places], places, mark, color="black", label=name)
         axis.set_xscale("log")
-        axis.legend(fontsize=7, frameon=False)
+        axis.set_xlim(left=_SHORTEST_MS)
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.legend(fontsize=7, frameon=False, loc="upper right")
     axis.invert_yaxis()
     axis.set_title(f"{part}, {unit}", fontsize=9, loc="left")
     axis.tick_params(labelsize=7)

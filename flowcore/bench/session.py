@@ -127,11 +127,17 @@ def as_json(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def process_line(processes: Iterable[dict[str, Any]]) -> str:
-    """The processes of a part on one line: each name once, with how many there were."""
-    counts: dict[str, int] = {}
+    """The processes of a part on one line; names that differ only in the number at their end are told as one."""
+    names: dict[str, list[str]] = {}
     for one in processes:
-        counts[one["name"]] = counts.get(one["name"], 0) + 1
-    return ", ".join(name if count == 1 else f"{count} x {name}" for name, count in counts.items())
+        names.setdefault(one["name"].rstrip("0123456789"), []).append(one["name"])
+    return ", ".join(_counted(stem, alike) for stem, alike in names.items())
+
+
+def _counted(stem: str, names: list[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    return f"{len(names)} x {names[0] if len(set(names)) == 1 else stem + '<n>'}"
 
 
 def faults(report: dict[str, Any]) -> Sequence[str]:

@@ -154,7 +154,8 @@ def _show_statement(report: dict[str, Any]) -> None:
     memory = f"{on['memory_bytes'] / 2**30:.0f} GiB"
     out.show(f"{on['cpu']}, {on['cores']} cores, {memory}; {on['system']}, kernel {on['kernel']}, {on['architecture']}")
     out.show(", ".join(f"{name} {version}" for name, version in report["versions"].items()))
-    out.show(f"{report['when']}; {options['runs']} runs of {options['seconds']:g} s, one after the other")
+    runs = f"{options['runs']} run{'s' * (options['runs'] > 1)} of {options['seconds']:g} s"
+    out.show(f"{report['when']}; {runs}{', quick: these figures say little' * options['quick']}")
     around = report["surroundings"]
     if around["busy"]:
         busy = ", ".join(f"{one['name']} ({one['pid']}) {one['cpu']:.0%}" for one in around["busy"])

@@ -53,13 +53,12 @@ async def test_a_report_says_what_was_measured_on_what_and_how_often(flowcore, p
 
 async def test_the_table_and_the_picture(flowcore, place):
     """Latency as people read it: percentiles of all messages, beside raw nats-py; drawn where matplotlib is."""
-    drawing = pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'flowcore[bench]'")
-    assert drawing
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'flowcore[bench]'")
     picture = flowcore.folder / "bench.svg"
     ran = await flowcore("bench", "latency", "--quick", "--runs", 1, "--plot", picture, "--data", place, timeout=120)
-    assert "1 runs of 0.5 s" in ran.out and "p99.9" in ran.out and "python -m flowcore.bench.raw" in ran.out
+    assert "1 run of 0.5 s, quick" in ran.out and "p99.9" in ran.out and "python -m flowcore.bench.raw" in ran.out
     (hop,) = (line for line in ran.out.splitlines() if line.startswith("1 hop, small message "))
-    assert " ms p50 " in hop and " 100" in hop  # 0.5 s at 200/s
+    assert " ms p50 " in hop and 1 <= int(hop.split()[-1]) <= 120, hop  # messages: 0.5 s at 200/s
     assert "raw nats-py" in picture.read_text()
     assert not _left_in(place)
 

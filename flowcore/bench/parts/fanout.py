@@ -5,7 +5,7 @@ from flowcore.bench.figures import Row
 from flowcore.bench.line import Line
 from flowcore.bench.session import Part, Trial
 
-_WIDTHS = (1, 2, 4, 8)
+_WIDTHS = (1, 2, 8)
 
 
 async def _measure(trial: Trial) -> None:

@@ -12,7 +12,7 @@ from flowcore.bench.session import Part, Trial
 RATE_HZ = 60  # a fast camera
 HD = (1080, 1920, 3)  # 6.2 MB
 _SHAPES = {"0.9 MB": (480, 640, 3), "6.2 MB": HD, "24.9 MB": (2160, 3840, 3)}
-_WIDTHS = (2, 4)
+_WIDTH = 4
 
 
 async def _measure(trial: Trial) -> None:
@@ -56,17 +56,16 @@ async def _forwarded(trial: Trial) -> None:
 
 
 async def _fan_out(trial: Trial) -> None:
-    for width in trial.options.either(_WIDTHS, _WIDTHS[:1]):
-        sinks = [f"sink{k}" for k in range(1, width + 1)]
-        nodes: dict[str, NodeLike] = {"source": "bench/source", **dict.fromkeys(sinks, "bench/sink")}
-        document = flow(f"fan{width}", nodes, [f"source.out > {sink}.in" for sink in sinks])
-        async with Line(trial.runtime, document, sinks) as line:
-            await _first_frames(line)
-            rates = []
-            for _ in range(trial.options.runs):
-                runs = await trial.run(line, f"{width} sinks", shape=HD, write="alloc")
-                rates.append(sum(run.rate_hz for run in runs) / width)
-        trial.add(Row(f"6.2 MB frames to {width} sinks, each written once", "frames/s", rates, of={"sinks": width}))
+    sinks = [f"sink{k}" for k in range(1, _WIDTH + 1)]
+    nodes: dict[str, NodeLike] = {"source": "bench/source", **dict.fromkeys(sinks, "bench/sink")}
+    document = flow("fan", nodes, [f"source.out > {sink}.in" for sink in sinks])
+    rates = []
+    async with Line(trial.runtime, document, sinks) as line:
+        await _first_frames(line)
+        for _ in range(trial.options.runs):
+            runs = await trial.run(line, f"{_WIDTH} sinks", shape=HD, write="alloc")
+            rates.append(sum(run.rate_hz for run in runs) / _WIDTH)
+    trial.add(Row(f"6.2 MB frames to {_WIDTH} sinks, each written once", "frames/s", rates, of={"sinks": _WIDTH}))
 
 
 async def _first_frames(line: Line) -> None:

@@ -10,7 +10,7 @@ from flowcore.bench.session import Part, Trial
 
 RATE_HZ = 200
 _RAW_BYTES = 200  # about what the envelope of a small message has
-_SIZES = (1_000, 10_000, 100_000)
+_SIZES = (1_000, 100_000, 1_000_000)  # the last is more than an envelope holds: shared memory
 _HOPS = (2, 4, 8)
 
 
