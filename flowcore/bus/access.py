@@ -50,6 +50,7 @@ class Access:
     mqtt: bool
     added_s: float
     password_hash: str
+    host: bool = False  # a member host: it may do everything, as the main host may
 
     @property
     def inbox(self) -> str:
@@ -58,6 +59,8 @@ class Access:
 
     def user(self) -> BusUser:
         """The user that nats-server is told of."""
+        if self.host:
+            return BusUser(self.name, self.password_hash, full=True, inbox=self.inbox, kinds=("STANDARD",))
         hears = tuple(more for subject in self.subscribe for more in _as_heard(subject, self.mqtt))
         says = self.publish
         if not self.mqtt:
@@ -73,11 +76,19 @@ class AccessStore:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "access.json"
 
-    def add(self, name: str, subscribe: Iterable[str] = (), publish: Iterable[str] = (), mqtt: bool = False) -> str:
+    def add(
+        self,
+        name: str,
+        subscribe: Iterable[str] = (),
+        publish: Iterable[str] = (),
+        mqtt: bool = False,
+        host: bool = False,
+    ) -> str:
         """Add an outsider, or give one new rights and a new password.
 
         Args:
             subscribe, publish: subjects with wildcards; for a device MQTT topics too (`sensors/+/env`).
+            host: it is a host that joins the bus, with all rights.
         Returns:
             The password, which is not kept.
         Raises:
@@ -88,12 +99,12 @@ class AccessStore:
         if _RESERVED.fullmatch(name):
             raise BadAccess(f"user name {name!r} is flowcore's own: take another")
         hears, says = (tuple(_checked(one, mqtt) for one in subjects) for subjects in (subscribe, publish))
-        if not hears and not says:
+        if not hears and not says and not host:
             raise BadAccess(f"user {name!r} could do nothing: say what it may --subscribe or --publish")
         password = new_password()
         hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(_COST)).decode()
         everyone = {one.name: one for one in self.list()}
-        everyone[name] = Access(name, hears, says, mqtt, time.time(), hashed)
+        everyone[name] = Access(name, hears, says, mqtt, time.time(), hashed, host)
         self._write(everyone.values())
         return password
 

@@ -7,14 +7,26 @@ from typing import Any
 
 COLUMNS = ("node", "state", "rate/s", "queue", "drops", "p50 ms", "CPU %", "memory MB", "says")
 NUMBERS = COLUMNS[2:8]
-_COLOURS = {"running": "green", "failed": "bold red", "restarting": "red", "paused": "yellow", "bypassed": "yellow"}
+_COLOURS = {
+    "running": "green",
+    "failed": "bold red",
+    "restarting": "red",
+    "away": "red",
+    "paused": "yellow",
+    "bypassed": "yellow",
+}
 _PLAIN_EVERY_S = 5.0
 
 Look = Callable[[], Awaitable[dict[str, Any]]]
 
 
+def columns(status: dict[str, Any]) -> tuple[str, ...]:
+    """The heads of `rows`: with the host of each node when there are several."""
+    return (COLUMNS[0], "host", *COLUMNS[1:]) if status.get("hosts") else COLUMNS
+
+
 def rows(status: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """A row for each process: what `COLUMNS` say."""
+    """A row for each process: what `columns` say."""
     for flow in status["flows"]:
         for node in flow["nodes"]:
             stats = node["stats"]
@@ -23,6 +35,7 @@ def rows(status: dict[str, Any]) -> Iterator[tuple[str, ...]]:
             p50 = stats.get("p50_ms")
             yield (
                 f"{flow['flow']}.{node['process']}",
+                *((node.get("host") or "main",) if status.get("hosts") else ()),
                 node["state"],
                 f"{stats.get('rate_hz') or 0:.0f}",
                 str(stats.get("queue") or 0),
@@ -40,31 +53,40 @@ def draw(status: dict[str, Any]) -> Any:
 
     from flowcore.cli import out
 
-    table = out.table(COLUMNS, (), NUMBERS)
+    heads = columns(status)
+    at = heads.index("state")
+    table = out.table(heads, (), NUMBERS)
     for row in rows(status):
-        table.add_row(row[0], Text(row[1], style=_COLOURS.get(row[1], "")), *map(Text, row[2:]))
+        state = Text(row[at], style=_COLOURS.get(row[at], ""))
+        table.add_row(row[0], *map(Text, row[1:at]), state, *map(Text, row[at + 1 :]))
     for flow in status["flows"]:
         if not flow["nodes"]:
-            table.add_row(flow["flow"], flow["wanted"])
+            table.add_row(flow["flow"], *[""] * (at - 1), flow["wanted"])
     return table
 
 
 def head(status: dict[str, Any]) -> str:
-    """One line about the host."""
+    """A line about the host, and one about each of the others."""
     host = status["host"]
     mqtt = f", MQTT {host['mqtt_port']}" if host["mqtt_port"] else ""
-    return f"flowcore {host['version']}: bus {host['url']}{mqtt}, data {host['folder']}"
+    lines = [f"flowcore {host['version']}: bus {host['url']}{mqtt}, data {host['folder']}"]
+    for other in status.get("hosts") or ():
+        nodes = f"{other['nodes']} node{'' if other['nodes'] == 1 else 's'}"
+        there = f"{other['machine']}, flowcore {other['version']}" if other["connected"] else "not connected"
+        lines.append(f"host {other['name']}: {there}, {nodes}")
+    return "\n".join(lines)
 
 
 def plain(status: dict[str, Any]) -> str:
     """The table as text with columns of their own width: what goes into a pipe or a log."""
-    lines = [COLUMNS, *rows(status)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS) - 1)]
+    heads = columns(status)
+    lines = [heads, *rows(status)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(heads) - 1)]
     return "\n".join(
         "  ".join(
             [
                 *(
-                    cell.rjust(w) if COLUMNS[i] in NUMBERS else cell.ljust(w)
+                    cell.rjust(w) if heads[i] in NUMBERS else cell.ljust(w)
                     for i, (cell, w) in enumerate(zip(line, widths, strict=False))
                 ),
                 line[-1],

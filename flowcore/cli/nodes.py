@@ -9,6 +9,9 @@ from flowcore.cli.options import DATA, Data, Json
 
 def nodes(
     type: Annotated[str | None, typer.Argument(metavar="[TYPE]", help="A type, or the beginning of some.")] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Those of another host, as the runtime knows it.")
+    ] = None,
     data: Data = DATA,
     json: Json = False,
 ) -> None:
@@ -17,9 +20,9 @@ def nodes(
     import difflib
 
     from flowcore.cli import out
-    from flowcore.cli.types import installed_types
+    from flowcore.cli.types import installed_types, types_of_host
 
-    types, troubles = installed_types()
+    types, troubles = installed_types() if host is None else types_of_host(data, host)
     if not json:
         for text in troubles:
             out.note(text)

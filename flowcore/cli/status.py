@@ -32,7 +32,7 @@ def status(
     for each in now["flows"]:
         out.show(f"\n{each['flow']} ({each['name'] or 'no name'}): {each['wanted']}, revision {each['revision']}")
         if each["nodes"]:
-            out.show(draw({"flows": [each]}))
+            out.show(draw({**now, "flows": [each]}))
 
 
 def _live(flow: str | None, every: float, data: Data, json: bool) -> None:

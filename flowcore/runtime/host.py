@@ -26,17 +26,14 @@ from flowcore.bus import storage, subjects
 from flowcore.bus.access import AccessStore
 from flowcore.bus.bucket import Bucket, BucketError
 from flowcore.bus.connection import Connection
-from flowcore.bus.envelope import Malformed, unpack
+from flowcore.bus.envelope import unpack
 from flowcore.bus.jsonable import from_jsonable, jsonable
 from flowcore.bus.secrets import SecretStore
 from flowcore.bus.server import EmbeddedServer
-from flowcore.flow.model import MAIN_HOST
-from flowcore.flow.placement import host_of, nodes_by_host
-from flowcore.flow.resolved import ResolvedFlow
 from flowcore.flow.types import HIDDEN_PORTS, NodeTypeInfo
 from flowcore.flow.validate import Checked, check
 from flowcore.runtime.busrights import BusRights
-from flowcore.runtime.drain import drain, is_calm, quiesce
+from flowcore.runtime.drain import drain
 from flowcore.runtime.environment import for_nodes
 from flowcore.runtime.flowrun import FlowRun
 from flowcore.runtime.flowstore import FlowStore, StoredFlow
@@ -44,11 +41,11 @@ from flowcore.runtime.folder import DataFolder
 from flowcore.runtime.ground import Ground
 from flowcore.runtime.handover import Handovers
 from flowcore.runtime.health import Health
+from flowcore.runtime.hosts.elsewhere import Elsewhere
 from flowcore.runtime.hosts.member import applied, quiesced
 from flowcore.runtime.hosts.placed import stored_part
 from flowcore.runtime.hosts.presence import Heard
 from flowcore.runtime.hosts.shared import SharedBus
-from flowcore.runtime.hosts.view import everywhere, hosts
 from flowcore.runtime.incarnation import Incarnations
 from flowcore.runtime.link import LinkClosed, RequestFailed
 from flowcore.runtime.logs import HostLog, event
@@ -92,15 +89,6 @@ class HostOptions:
     start_timeout_s: float = 60.0  # from fork to ready: import, on_start, connect
     terminal: bool = False  # log lines also as plain text on stderr
     runner: str = "flowcore.runtime.runner"
-
-
-@dataclass(frozen=True)
-class _Before:
-    """A flow before a change: on all hosts, and the revisions of what the members know of it."""
-
-    whole: ResolvedFlow | None
-    version: int
-    desired: int
 
 
 class Host:
@@ -219,6 +207,7 @@ class Host:
         self.reconciler = Reconciler(self._store, self._ground)
         self._started.append(self._store.stop)
         self._look = Look(self._store, self.reconciler, self._health, host)
+        self._elsewhere = Elsewhere(self.shared, self._store, self.reconciler)
         self._started.append(self.shared.presence.stop)
         await self.shared.start()
         await self.connection.subscribe("flow.*.*.stats", self._look.on_stats)
@@ -272,9 +261,20 @@ class Host:
                 on_up=self._on_up,
                 on_down=self._on_down,
             )
-        await self.connection.connect(timeout=_CONNECT_TIMEOUT_S)
+        await self._connect()
         self._started.append(self.connection.close)
         await storage.ensure(self.connection.jetstream(), self.server.room_bytes if self.server else None)
+
+    async def _connect(self) -> None:
+        """Connect to the bus; a member waits for it, as it does when the bus goes away later."""
+        while True:
+            try:
+                await self.connection.connect(timeout=_CONNECT_TIMEOUT_S)
+                return
+            except TimeoutError:
+                if not self.options.host:
+                    raise
+                self._on_down()
 
     async def stop(self, drain_s: float | None = None) -> list[Undrained]:
         """Quiesce sources, let wires drain, hand over what is left to the next start, end everything."""
@@ -315,7 +315,8 @@ class Host:
         try:
             for number in signals:
                 loop.add_signal_handler(number, self._on_signal, number)
-            await self.start()
+            if not await self._start_unless_asked_to_stop():
+                return []
             if on_started is not None:
                 on_started(self)
             await self._stop_asked.wait()
@@ -323,6 +324,21 @@ class Host:
         finally:
             for number in signals:
                 loop.remove_signal_handler(number)
+
+    async def _start_unless_asked_to_stop(self) -> bool:
+        """A member may wait long for its bus."""
+        starting, stopping = asyncio.ensure_future(self.start()), asyncio.ensure_future(self._stop_asked.wait())
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                return True
+            return False
+        finally:
+            stopping.cancel()
+            if not starting.done():
+                starting.cancel()
+                await asyncio.gather(starting, return_exceptions=True)
 
     def request_stop(self) -> None:
         """Make `run()` go on to its orderly stop; what `flowcore down` asks for."""
@@ -369,14 +385,14 @@ class Host:
         if checked.document is None or checked.resolved is None:
             raise DeployRefused(_id_in(text) or filename, checked.problems)
         flow = checked.document.id
-        before, was = self.reconciler.marks(flow), self._as_placed(flow)
+        before, was = self.reconciler.marks(flow), self._elsewhere.before(flow)
         stored = await self._bus(self._store.put(flow, json.loads(text), filename, based_on))
         done = self.reconciler.applied(flow, stored.revision)
         if self.reconciler.marks(flow) == before:  # nothing new: say what runs
             done.close()
             done = self.reconciler.settled(flow, self.reconciler.mark(flow))
         result = await self._in_time(done, timeout_s, f"revision {stored.revision} of flow {flow!r} is stored")
-        result = await self._with_members(result, was, timeout_s)
+        result = await self._elsewhere.joined(result, was, timeout_s)
         notes = [str(one) for one in checked.problems]
         if not self._desired(flow).running:
             notes.append(f"flow {flow!r} is stopped: it runs when it is started")
@@ -384,12 +400,12 @@ class Host:
 
     async def remove(self, flow: str) -> DeployResult:
         """Stop a flow and take it out of the bucket; its revisions stay in the history."""
-        was = self._as_placed(self._known(flow))
-        await self._quiet_members(flow)
+        was = self._elsewhere.before(self._known(flow))
+        await self._elsewhere.quiet(flow, self.options.drain_s)
         revision = await self._bus(self._store.remove(flow))
         done = self.reconciler.applied(flow, revision)
         result = await self._in_time(done, _SETTLE_TIMEOUT_S, f"flow {flow!r} is removed")
-        return await self._with_members(result, was)
+        return await self._elsewhere.joined(result, was, _SETTLE_TIMEOUT_S)
 
     async def document(self, flow: str, revision: int | None = None) -> dict[str, Any]:
         """{"flow", "revision", "created_ns", "document", "source"} of one revision (None: the newest).
@@ -423,7 +439,7 @@ class Host:
 
     async def stop_flow(self, flow: str) -> DeployResult:
         """Stop all processes of a flow, upstream first; the document stays."""
-        await self._quiet_members(flow)
+        await self._elsewhere.quiet(flow, self.options.drain_s)
         return await self._desire(flow, running=False)
 
     async def pause(self, flow: str, node: str | None = None) -> None:
@@ -461,12 +477,12 @@ class Host:
         """
         await self._begun(flow)
         run = self._run(flow)
-        if node is not None and (host := self._host_of(flow, node)):
+        if node is not None and (host := self._elsewhere.host_of(flow, node)):
             await self.shared.members.ask(host, "restart", timeout=_RESTART_TIMEOUT_S, flow=flow, node=node)
             return
         there = [
             self.shared.members.ask(host, "restart", timeout=_RESTART_TIMEOUT_S, flow=flow)
-            for host in (self._hosts_of(flow) if node is None else ())
+            for host in (self._elsewhere.hosts_of(flow) if node is None else ())
         ]
         elsewhere = asyncio.gather(*there, return_exceptions=True)
         async with run.turn:
@@ -490,7 +506,7 @@ class Host:
     async def kill(self, flow: str, node: str) -> list[int]:
         """SIGKILL a node's processes, as a crash would; the supervisor restarts them. Returns the pids."""
         await self._begun(flow)
-        if host := self._host_of(flow, node):
+        if host := self._elsewhere.host_of(flow, node):
             return list((await self.shared.members.ask(host, "kill", flow=flow, node=node))["pids"])
         pids = [one.kill("killed on request") for one in self._all_of(flow, node)]
         return [pid for pid in pids if pid is not None]
@@ -498,7 +514,7 @@ class Host:
     async def inject(self, flow: str, node: str, port: str | None = None, payload: Any = None, topic: str = "") -> None:
         """Put a message into a node's input (port None: its first), or press the button of a source."""
         await self._begun(flow)
-        if host := self._host_of(flow, node):
+        if host := self._elsewhere.host_of(flow, node):
             request = {"flow": flow, "node": node, "port": port, "payload": jsonable(payload), "topic": topic}
             await self.shared.members.ask(host, "inject", **request)
             return
@@ -512,7 +528,7 @@ class Host:
     async def last(self, flow: str, node: str, port: str | None = None) -> dict[str, Any] | None:
         """The newest envelope of an output port (None: its first), None when it has sent nothing yet."""
         await self._begun(flow)
-        if host := self._host_of(flow, node):
+        if host := self._elsewhere.host_of(flow, node):
             answer = await self.shared.members.ask(host, "last", flow=flow, node=node, port=port)
             return from_jsonable(answer["message"])
         one = self._one_of(flow, node)
@@ -547,15 +563,11 @@ class Host:
 
     async def everywhere(self, flow: str | None = None) -> list[FlowStatus]:
         """`status`, with the nodes on other hosts as those say."""
-        if self.options.host:
-            return self.status(flow)
-        return await everywhere(self.status(flow), self._wholes(), self.shared, flow)
+        return await self._elsewhere.everywhere(self.status(flow), flow)
 
     def hosts(self) -> list[HostStatus]:
         """The members of this bus that are there, or that nodes are placed on; a member sees none."""
-        if self.options.host:
-            return []
-        return hosts(self.shared, self._wholes().values())
+        return self._elsewhere.hosts()
 
     def state_key(self, flow: str, node: str) -> str:
         """The key of the `self.state` of a node, or of one replica (`hot#1`), in the bucket `state`."""
@@ -600,7 +612,7 @@ class Host:
         return next((one for one in found if one.is_up), found[0])
 
     def _node(self, flow: str, node: str) -> str:
-        return node.partition("#")[0] if self._host_of(flow, node) else self._all_of(flow, node)[0].plan.node
+        return node.partition("#")[0] if self._elsewhere.host_of(flow, node) else self._all_of(flow, node)[0].plan.node
 
     # Other hosts
 
@@ -613,42 +625,6 @@ class Host:
         """On a member: stop a flow's sources here; whether nothing is owed."""
         return await quiesced(self.reconciler, flow)
 
-    def _wholes(self) -> dict[str, ResolvedFlow]:
-        return {flow: run.whole for flow, run in self.reconciler.runs.items() if run.whole is not None}
-
-    def _hosts_of(self, flow: str) -> list[str]:
-        """The other hosts that nodes of a flow are placed on, as the main host sees it."""
-        return [] if self.options.host else [host for host in nodes_by_host(self._wholes().get(flow)) if host]
-
-    def _host_of(self, flow: str, node: str) -> str:
-        """The other host that a node, or one of its replicas, is placed on; "" when it is this one."""
-        whole = self._wholes().get(flow)
-        placed = whole.nodes.get(node.partition("#")[0]) if whole and not self.options.host else None
-        return host_of(placed) if placed else ""
-
-    def _as_placed(self, flow: str) -> _Before:
-        """How a flow is on all hosts before a change, and what the members know of it."""
-        return _Before(self._wholes().get(flow), self.shared.placed.version(flow), self._store.desired_revision(flow))
-
-    async def _with_members(
-        self, result: DeployResult, before: _Before, timeout_s: float = _SETTLE_TIMEOUT_S
-    ) -> DeployResult:
-        """What a change did here, with what it did on the members."""
-        flow = result.flow
-        if not self.shared.placed.is_shared(flow) or result.problems:
-            return result
-        now = self._as_placed(flow)
-        changed = "version" if now.version != before.version else "desired" if now.desired != before.desired else ""
-        request = {"version": now.version, "desired": now.desired, "changed": changed}
-        return await self.shared.members.joined(result, before.whole, now.whole, timeout_s, **request)
-
-    async def _quiet_members(self, flow: str) -> None:
-        """Before a flow stops on several hosts: its sources everywhere, and then until all is through."""
-        elsewhere, run = self._hosts_of(flow), self.reconciler.runs.get(flow)
-        if elsewhere and run is not None:
-            quiesce(run)
-            await self.shared.members.quiet(elsewhere, flow, self.options.drain_s, lambda: is_calm(run, with_fed=True))
-
     def _on_foreign_types(self, changed: set[str]) -> None:
         if not self.stopping and not self.options.host:
             self.reconciler.types_changed(changed)
@@ -657,7 +633,7 @@ class Host:
         seen = self.shared.presence.others[name]
         event("host connected", detail=f"{name} on {seen.machine}, process {seen.pid}", host=name)
         if not self.options.host:  # what its nodes log is to be found here, too
-            listening = self.connection.subscribe("flow.*.*.log", self._on_foreign_log)
+            listening = self.connection.subscribe("flow.*.*.log", self._elsewhere.on_log)
             self._tasks.append(asyncio.get_running_loop().create_task(listening))
         self._ground.say_failed(self._processes())
 
@@ -670,28 +646,16 @@ class Host:
             event("stepped down", logging.ERROR, detail=why)
             self.request_stop()
 
-    def _on_foreign_log(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
-        """A node on another host, or its supervisor, logged something: it is in this host's log, too."""
-        with contextlib.suppress(Malformed, AttributeError, TypeError, KeyError):
-            entry = unpack(data)
-            host = entry.pop("host", MAIN_HOST)
-            if reply or headers or host == (self.options.host or MAIN_HOST):
-                return
-            _, flow, node, _ = subject.split(".")
-            level = logging.getLevelNamesMapping().get(str(entry.pop("level", "info")).upper(), logging.INFO)
-            entry.pop("ts", None)
-            event(str(entry.pop("event", "")), level, **{**entry, "flow": flow, "node": node, "host": host})
-
     def _desired(self, flow: str) -> Desired:
         return self._store.desired.get(self._known(flow), Desired())
 
     async def _desire(self, flow: str, **changes: Any) -> DeployResult:
-        before, was = self.reconciler.marks(flow), self._as_placed(flow)
+        before, was = self.reconciler.marks(flow), self._elsewhere.before(flow)
         await self._bus(self._store.set_desired(flow, replace(self._desired(flow), **changes)))
         mark = self.reconciler.marks(flow)
         done = self.reconciler.settled(flow, mark if mark != before else self.reconciler.mark(flow))
         result = await self._in_time(done, _SETTLE_TIMEOUT_S, f"what is desired of flow {flow!r} is stored")
-        return await self._with_members(result, was)
+        return await self._elsewhere.joined(result, was, _SETTLE_TIMEOUT_S)
 
     async def _in_time(self, done: Coroutine[Any, Any, DeployResult], timeout_s: float, stored: str) -> DeployResult:
         try:

@@ -85,9 +85,9 @@ async def test_while_the_bus_is_away_a_deploy_says_so_and_what_runs_goes_on(host
 
 
 async def test_a_bus_that_was_there_before_is_used(host, tmp_path):
-    """`--nats`: a second host on the first one's server, with user and password in the URL."""
+    """`--nats`: a member on the first one's server, with user and password in the URL."""
     url = host.url.replace("nats://", f"nats://{host.user}:{host.password}@")
-    second = Host(HostOptions(folder=tmp_path / "second", nats_url=url))
+    second = Host(HostOptions(folder=tmp_path / "second", nats_url=url, host="second"))
     await second.start()
     try:
         assert second.server is None and second.url == host.url

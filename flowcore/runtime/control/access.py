@@ -22,6 +22,7 @@ class User(Answer):
     mqtt: bool = Field(description="A device, which comes by MQTT")
     subscribe: list[str]
     publish: list[str]
+    host: bool = Field(False, description="A member host, which may do everything")
 
 
 class Users(Answer):
@@ -62,7 +63,13 @@ async def access_remove(host: "Host", ask: UserName) -> Users:
 def _users(host: "Host") -> Users:
     return Users(
         users=[
-            User(name=user.name, mqtt=user.mqtt, subscribe=list(user.subscribe), publish=list(user.publish))
+            User(
+                name=user.name,
+                mqtt=user.mqtt,
+                subscribe=list(user.subscribe),
+                publish=list(user.publish),
+                host=user.host,
+            )
             for user in host.access.list()
         ]
     )

@@ -354,7 +354,7 @@ class Types(Answer):
 
 @operation("types")
 async def types(host: "Host", ask: TypesAsked) -> Types:
-    """The node types that this host can run."""
+    """The node types that the hosts on this bus can run; a member says its own."""
     import dataclasses
 
     known = host.types

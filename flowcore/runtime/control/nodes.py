@@ -256,8 +256,14 @@ async def last(host: "Host", ask: LastAsked) -> Last:
     return Last(message=None if envelope is None else jsonable(envelope))
 
 
+class Ending(Done):
+    """The host ends, and alone."""
+
+    members: list[str] = Field(description="The other hosts that are connected: their nodes go on")
+
+
 @operation("down")
-async def down(host: "Host", ask: Nothing) -> Done:
+async def down(host: "Host", ask: Nothing) -> Ending:
     """End the host in order: sources stop, wires drain, then every process ends. Answers before it does."""
     host.request_stop()
-    return Done()
+    return Ending(members=[one.name for one in host.hosts() if one.connected])

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from flowcore.runtime.control.errors import CODES
-from flowcore.runtime.control.operation import OPERATIONS, Operation
+from flowcore.runtime.control.member import member_operations
+from flowcore.runtime.control.operation import MEMBER_ONLY, OPERATIONS, Operation
 
 _HEAD = """\
 # Control services
@@ -30,6 +31,9 @@ From Python, with the user of the data folder's `run.json` or one of your own:
 publish on `flowcore.>` has all rights on the host: give it to no outsider. An answer goes to an inbox (`_INBOX_*` or
 `_INBOX.*`) and to no other subject; a request with another reply subject is dropped.
 
+Where several hosts share a bus the main host answers for all of them. A member has `{members}` of its own nodes
+under `flowcore.host.<name>.`, as in `flowcore.host.edge1.down`; `{between}` are between hosts.
+
 ## Errors
 
 An answer that is an error has one field, and the headers of a NATS micro error:
@@ -44,7 +48,9 @@ def reference() -> str:
     """The whole page."""
     codes = "\n".join(f"| `{code}` | {text} |" for code, text in CODES.items())
     names = ", ".join(f"[{name}](#{op.endpoint})" for name, op in OPERATIONS.items())
-    parts = [_HEAD + f"| code | |\n|---|---|\n{codes}\n", f"## Services\n\n{names}\n"]
+    members = [name for name in member_operations() if name not in MEMBER_ONLY]
+    head = _HEAD.replace("{members}", "`, `".join(members)).replace("{between}", "`, `".join(MEMBER_ONLY))
+    parts = [head + f"| code | |\n|---|---|\n{codes}\n", f"## Services\n\n{names}\n"]
     parts += [_section(op) for op in OPERATIONS.values()]
     return "\n".join(parts)
 
