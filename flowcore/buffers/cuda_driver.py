@@ -21,13 +21,14 @@ class CudaError(OSError):
 
 
 class Stream(NamedTuple):
-    """A stream that work on a slot was queued on.
+    """A stream of a device.
 
     `owner` keeps it from being destroyed; None where nobody is known who does, so that its pointer may be stale later.
     """
 
+    device: int
     ptr: int
-    owner: Any
+    owner: Any = None
 
     @property
     def is_lasting(self) -> bool:
@@ -82,6 +83,11 @@ class Driver:
         """What a device is called in every process, whatever CUDA_VISIBLE_DEVICES makes of its number."""
         uuid = self._runtime.getDeviceProperties(device).get("uuid", b"")  # tells the parts of a divided GPU apart
         return f"{self._runtime.deviceGetPCIBusId(device)}/{bytes(uuid).hex()}"
+
+    @_checked
+    def name(self, device: int) -> str:
+        """What is printed on a device: "NVIDIA H100 80GB HBM3"."""
+        return bytes(self._runtime.getDeviceProperties(device)["name"]).split(b"\0")[0].decode("utf-8", "replace")
 
     @contextlib.contextmanager
     def on(self, device: int) -> Iterator[None]:
@@ -144,15 +150,15 @@ class Driver:
 
     @_checked
     def streams_here(self, device: int) -> list[Stream]:
-        """The streams that are current in this thread: cupy's, and torch's where it is in use."""
+        """The streams that are current in this thread: cupy's first, and torch's where it is in use."""
         with self.on(device):
             current = self._cupy.cuda.get_current_stream()
-        streams = [Stream(current.ptr or LEGACY, current)]
+        streams = [Stream(device, current.ptr or LEGACY, current)]
         torch = getattr(sys.modules.get("torch"), "cuda", None)
         if torch is not None and torch.is_initialized():
             current = torch.current_stream(device)
-            streams.append(Stream(current.cuda_stream or LEGACY, current))
-        return list({stream.ptr: stream for stream in streams}.values())
+            streams.append(Stream(device, current.cuda_stream or LEGACY, current))
+        return streams[:1] if streams[0].ptr == streams[-1].ptr else streams
 
     def stream_of(self, device: int, stream: Any) -> Stream:
         """A stream given as an object of cupy, torch, numba or pycuda, or as a pointer.
@@ -170,22 +176,22 @@ class Driver:
         if not isinstance(ptr, int):
             raise TypeError(f"{type(stream).__name__} is no CUDA stream")
         if ptr in (0, LEGACY):
-            return Stream(LEGACY, None)
+            return Stream(device, LEGACY)
         if isinstance(stream, int):
             owner = next((known.owner for known in self.streams_here(device) if known.ptr == ptr), None)
-        return Stream(ptr, owner)
+        return Stream(device, ptr, owner)
 
     @_checked
-    def new_stream(self, device: int) -> int:
+    def new_stream(self, device: int) -> Stream:
         """A stream that waits for no other one; lives as long as the process."""
         with self.on(device):
-            return self._runtime.streamCreateWithFlags(self._runtime.streamNonBlocking)
+            return Stream(device, self._runtime.streamCreateWithFlags(self._runtime.streamNonBlocking), self)
 
     @_checked
-    def synchronize_stream(self, device: int, stream: int) -> None:
+    def synchronize_stream(self, stream: Stream) -> None:
         """Return when all that was queued on a stream is done."""
-        with self.on(device):
-            self._runtime.streamSynchronize(stream)
+        with self.on(stream.device):
+            self._runtime.streamSynchronize(stream.ptr)
 
     @_checked
     def new_event(self, device: int, *, is_shared: bool = False) -> int:
@@ -211,16 +217,16 @@ class Driver:
             return self._runtime.ipcOpenEventHandle(handle)
 
     @_checked
-    def record(self, device: int, event: int, stream: int) -> None:
-        """The event is done when all that is on the stream now is done."""
-        with self.on(device):
-            self._runtime.eventRecord(event, stream)
+    def record(self, event: int, stream: Stream) -> None:
+        """The event, one of the stream's device, is done when all that is on the stream now is done."""
+        with self.on(stream.device):
+            self._runtime.eventRecord(event, stream.ptr)
 
     @_checked
-    def wait(self, device: int, stream: int, event: int) -> None:
-        """What is queued on the stream from now on begins after the event."""
-        with self.on(device):
-            self._runtime.streamWaitEvent(stream, event)
+    def wait(self, stream: Stream, event: int) -> None:
+        """What is queued on the stream from now on begins after the event, which may be another device's."""
+        with self.on(stream.device):
+            self._runtime.streamWaitEvent(stream.ptr, event)
 
     @_checked
     def is_done(self, event: int) -> bool:
@@ -233,29 +239,28 @@ class Driver:
     # Copies, in the order of a stream
 
     @_checked
-    def copy_from_host(self, device: int, ptr: int, address: int, nbytes: int, stream: int) -> None:
+    def copy_from_host(self, ptr: int, address: int, nbytes: int, stream: Stream) -> None:
         """Ordinary memory may be used again only when the stream has been synchronized."""
-        with self.on(device):
-            self._runtime.memcpyAsync(ptr, address, nbytes, self._runtime.memcpyHostToDevice, stream)
+        with self.on(stream.device):
+            self._runtime.memcpyAsync(ptr, address, nbytes, self._runtime.memcpyHostToDevice, stream.ptr)
 
     @_checked
-    def copy_to_host(self, device: int, address: int, ptr: int, nbytes: int, stream: int) -> None:
+    def copy_to_host(self, address: int, ptr: int, nbytes: int, stream: Stream) -> None:
         """The bytes are there when the stream has been synchronized."""
-        with self.on(device):
-            self._runtime.memcpyAsync(address, ptr, nbytes, self._runtime.memcpyDeviceToHost, stream)
+        with self.on(stream.device):
+            self._runtime.memcpyAsync(address, ptr, nbytes, self._runtime.memcpyDeviceToHost, stream.ptr)
 
     @_checked
-    def copy(self, device: int, ptr: int, source: int, nbytes: int, stream: int) -> None:
-        """Within one device."""
-        with self.on(device):
-            self._runtime.memcpyAsync(ptr, source, nbytes, self._runtime.memcpyDeviceToDevice, stream)
+    def copy(self, ptr: int, source: int, nbytes: int, stream: Stream) -> None:
+        """Within the stream's device."""
+        with self.on(stream.device):
+            self._runtime.memcpyAsync(ptr, source, nbytes, self._runtime.memcpyDeviceToDevice, stream.ptr)
 
     @_checked
-    def copy_between(self, device: int, ptr: int, source_device: int, source: int, nbytes: int, stream: int) -> None:
-        """From another device; CUDA goes through host memory where the two cannot reach each other. `stream` is one
-        of `device`."""
-        with self.on(device):
-            self._runtime.memcpyPeerAsync(ptr, device, source, source_device, nbytes, stream)
+    def copy_from_device(self, ptr: int, source_device: int, source: int, nbytes: int, stream: Stream) -> None:
+        """To the stream's device from another; CUDA goes through host memory where they do not reach each other."""
+        with self.on(stream.device):
+            self._runtime.memcpyPeerAsync(ptr, stream.device, source, source_device, nbytes, stream.ptr)
 
     # Arrays
 

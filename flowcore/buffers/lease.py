@@ -90,10 +90,10 @@ class Slots:
         left = self._counts[slot] - 1
         if left:
             self._counts[slot] = left
-        else:
-            self.memory.finished(slot)
+        elif self.memory.finished(slot, self.let_go):
             del self._counts[slot]
             self._freed(slot)
+        # Else the device still works on it; it counts as one lease, and lets go.
 
     def _freed(self, slot: int) -> None:
         raise NotImplementedError

@@ -32,6 +32,15 @@ _MAGIC, _VERSION = b"FLOWPOOL", 1
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64 bit Linux: type, whence, start, length, pid
 
 
+def lock(fd: int, kind: int, start: int, length: int = 1) -> bool:
+    """Lock bytes of a file for its open file description, or unlock them; False while another one has them."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, start, length, 0))
+    except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, POSIX allows both
+        return False
+    return True
+
+
 def data_offset(slots: int, device: str) -> int:
     """Where the data begins, in bytes."""
     size = PAGE + slots * (8 if device == "cpu" else 8 + EVENT_BYTES)
@@ -163,11 +172,7 @@ class Ledger:
         return _FLOCK.unpack(fcntl.fcntl(self.fd, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK
 
     def _lock(self, kind: int, slot: int, slots: int = 1) -> bool:
-        try:
-            fcntl.fcntl(self.fd, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, slot, slots, 0))
-        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, POSIX allows both
-            return False
-        return True
+        return lock(self.fd, kind, slot, slots)
 
 
 def _check(mapped: mmap.mmap, pool: int, size: int) -> None:

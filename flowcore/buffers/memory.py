@@ -5,6 +5,7 @@ pool is always a file in host memory.
 """
 
 import mmap
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from flowcore.buffers.ledger import Ledger
@@ -19,11 +20,14 @@ class Memory(Protocol):
 
     A kind of memory is a class with the two constructors below. The owner's has `create`, a reader's `open`; both keep
     the ledger. `address` is all that arrays are made of (`__array_interface__`, `__cuda_array_interface__`, DLPack).
-    Slots are numbers that the pool has checked. The calls below are made:
+    Slots are numbers that the pool has checked. `granule` is what a pool should at least have, in bytes. The calls
+    below are made:
 
         owner    create, then for each use of a slot: address / copy_in, sealed, finished; close
         reader   open, then for each use of a slot: taken, address / copy_out, finished; close
     """
+
+    granule: int
 
     @classmethod
     def create(cls, ledger: Ledger) -> "Memory":
@@ -56,8 +60,9 @@ class Memory(Protocol):
     def taken(self, slot: int) -> None:
         """A reader has locked the slot and checked its generation: order its work after the owner's."""
 
-    def finished(self, slot: int) -> None:
-        """Nothing in this process refers to the slot: return when the device is through with it, too."""
+    def finished(self, slot: int, let_go: Callable[[int], None]) -> bool:
+        """Nothing in this process refers to the slot. False while the device is not through with it: then
+        `let_go(slot)` is called once it is, in another thread. Never waits."""
 
     def close(self) -> None:
         """Give it back; nothing refers to any slot."""
@@ -65,6 +70,8 @@ class Memory(Protocol):
 
 class HostMemory:
     """The data lies in the ledger's own file."""
+
+    granule = 1
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -103,8 +110,9 @@ class HostMemory:
     def taken(self, slot: int) -> None:
         """See `Memory`."""
 
-    def finished(self, slot: int) -> None:
+    def finished(self, slot: int, let_go: Callable[[int], None]) -> bool:
         """See `Memory`."""
+        return True
 
     def close(self) -> None:
         """See `Memory`."""
@@ -121,7 +129,29 @@ def memory_on(device: str) -> type[Memory]:
     """
     if device == "cpu":
         return HostMemory
-    raise NoDevice(f"no device {device!r} here; there is: cpu")
+    if device.startswith("cuda:") and device[5:].isdecimal():
+        from flowcore.buffers import cuda_probe
+        from flowcore.buffers.cuda_memory import CudaMemory
+
+        missing = cuda_probe.missing()
+        if missing:
+            raise NoDevice(f"no device {device!r} here: {missing}")
+        return CudaMemory
+    raise NoDevice(f"no device {device!r}; there are: cpu, cuda, cuda:0 ..")
+
+
+def resolve(device: str) -> str:
+    """Where memory that is asked for on `device` will be: "cuda" is the thread's current one. Where processes cannot
+    share memory of such devices, it is host memory, "cpu", said once in the log.
+
+    Raises:
+        NoDevice: there is none of this name.
+    """
+    if device == "cpu":
+        return device
+    from flowcore.buffers import cuda_probe
+
+    return cuda_probe.resolve(device)
 
 
 def _address_of(mapped: mmap.mmap) -> int:

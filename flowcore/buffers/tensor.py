@@ -170,6 +170,8 @@ class Tensor:
     def numpy(self) -> "np.ndarray":
         """The array, shape `shape`: a view without a copy. Writable until the tensor is sent, read-only from then on.
 
+        Of a tensor on a CUDA device it is a copy as it is now, and read-only: what is written goes through `cupy()`.
+
         Raises:
             BufferExpired: the bytes are gone, or it was released.
         """
@@ -180,6 +182,8 @@ class Tensor:
         if self._data is not None:
             return np.frombuffer(self._data, self._typestr).reshape(self.shape)
         lease = self._here()
+        if self.device != "cpu":
+            return np.frombuffer(lease.copy_out(self.nbytes), self._typestr).reshape(self.shape)
         if not self.is_writable:
             return np.asarray(_Span(lease, self.shape, self._typestr, False))
         self._fresh = np.asarray(_Span(lease, self.shape, self._typestr, True))
@@ -195,7 +199,50 @@ class Tensor:
 
     __bytes__ = tobytes
 
+    def cupy(self) -> Any:
+        """The array on the device that this thread works on, shape `shape`: without a copy where it lies there.
+
+        It may be used on the streams that are current now (cupy's and torch's), and with those all that wait for the
+        default stream; say `used_on` for others. Writable until the tensor is sent; from then on nothing may be
+        written to it, though CUDA cannot prevent it. Waits where its producer's device is not through with it.
+
+        Raises:
+            BufferExpired: the bytes are gone, it was released, or its owner on the device has ended.
+            CudaError: there is no CUDA here.
+        """
+        from flowcore.buffers import cuda_arrays, cuda_driver
+
+        if self.device == "cpu" or self._data is not None:
+            return cuda_driver.driver().from_numpy(self.numpy())
+        return cuda_arrays.array(self._here(), self._typestr, self.shape, self.nbytes)
+
+    def used_on(self, stream: Any) -> "Tensor":
+        """Say that it is read or written on another CUDA stream; returns the tensor.
+
+        What comes after waits for the work on it that was queued until then: readers for a tensor that is sent, the
+        next writer for one that is let go.
+
+        Args:
+            stream: of cupy, torch, numba or pycuda, or a `cudaStream_t` as a number.
+        """
+        if self.device != "cpu":
+            from flowcore.buffers import cuda_arrays
+
+            cuda_arrays.used_on(self._here(), stream)
+        return self
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        if self.device == "cpu":
+            raise AttributeError("a tensor in host memory has no __cuda_array_interface__")
+        from flowcore.buffers import cuda_arrays
+
+        self._is_exported = True  # as below
+        return cuda_arrays.interface(self._here(), self._typestr, self.shape, self.is_writable)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> "np.ndarray":
+        if copy is False and self.device != "cpu":
+            raise ValueError(f"a tensor on {self.device} cannot become an array of the host without a copy")
         array = self.numpy()
         if dtype is not None and array.dtype != dtype:
             if copy is False:
@@ -211,11 +258,19 @@ class Tensor:
         self._is_exported = True
         return self.numpy().__array_interface__
 
-    def __dlpack__(self, **how: Any) -> Any:
-        return self.numpy().__dlpack__(**how)
+    def __dlpack__(self, *, stream: int | None = None, dl_device: tuple[int, int] | None = None, **how: Any) -> Any:
+        if self.device == "cpu" or dl_device == (1, 0):
+            return self.numpy().__dlpack__(**how)
+        from flowcore.buffers import cuda_arrays
+
+        return cuda_arrays.capsule(self._here(), self._typestr, self.shape, self.nbytes, stream, **how)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)  # kDLCPU
+        if self.device == "cpu":
+            return (1, 0)  # kDLCPU
+        from flowcore.buffers import cuda_arrays
+
+        return cuda_arrays.device_of(self._here())
 
     def __reduce__(self) -> Any:
         return Tensor.private, (self._typestr, self.shape, self.tobytes())
