@@ -161,7 +161,8 @@ class FlowRun:
         steps = Steps(stop=[name for name in self.processes if name not in plans])
         for name, plan in plans.items():
             there = self.processes.get(name)
-            if there is None:
+            # One that is starting was prepared by an earlier try, which the bus did not let come to its end.
+            if there is None or (there.state == "starting" and not there.is_up):
                 steps.start[name] = plan
                 continue
             change = step(there.plan, plan)
