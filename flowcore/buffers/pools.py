@@ -4,12 +4,14 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from operator import index
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from flowcore.buffers.dtypes import size_of, typestr_of
 from flowcore.buffers.errors import BufferExpired, NoRoom
 from flowcore.buffers.lease import Lease
 from flowcore.buffers.ledger import PAGE
+from flowcore.buffers.memory import memory_on, resolve
 from flowcore.buffers.pool import Pool
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class Pools:
         self._classes: dict[tuple[str, int], list[Pool]] = {}
         self._by_id: dict[int, Pool] = {}
         self._seen: dict[int, tuple[int, float]] = {}  # pool id -> slots taken, and since when it is so
+        self._most: dict[tuple[str, int], int] = {}  # slots that a size can have beside what others have in use
         self._growth = threading.Lock()
         self._is_scarce = False
         self._is_closed = False
@@ -55,14 +58,14 @@ class Pools:
         return self._is_scarce
 
     def alloc(
-        self, shape: Sequence[int] | int, dtype: Any = "uint8", device: str = "cpu", *, wait: bool = False
+        self, shape: Sequence[int] | SupportsIndex, dtype: Any = "uint8", device: str = "cpu", *, wait: bool = False
     ) -> "Tensor":
         """A writable tensor in a slot of its own; what is in it is left from before.
 
         Args:
             shape: its dimensions; a number is one dimension.
             dtype: name, numpy dtype or scalar type.
-            device: "cpu".
+            device: "cpu", or "cuda", "cuda:1"; on the host where processes cannot share memory of such a device.
             wait: wait for a free slot (in a thread, never on the event loop).
 
         Raises:
@@ -72,11 +75,12 @@ class Pools:
         """
         from flowcore.buffers.tensor import Tensor
 
-        dims = (int(shape),) if isinstance(shape, int) else tuple(int(length) for length in shape)
+        dims = (index(shape),) if isinstance(shape, SupportsIndex) else tuple(index(length) for length in shape)
         if any(length < 0 for length in dims):
             raise ValueError(f"a tensor of shape {dims}")
         typestr = typestr_of(dtype)
         nbytes = size_of(typestr, dims)
+        device = resolve(device)
         return Tensor.in_slot(self.take(nbytes, device, wait=wait), typestr, dims, nbytes, device)
 
     def take(self, nbytes: int, device: str = "cpu", *, wait: bool = False) -> Lease:
@@ -100,10 +104,12 @@ class Pools:
                 f"{nbytes:,} bytes are more than this node may share at all ({self.limit_bytes:,} bytes); "
                 "raise its setting pool_mb"
             )
-        for pool in self._classes.get((device, slot_bytes), ()):  # the oldest first, so that the others fall idle
+        key = device, slot_bytes
+        pools = self._classes.get(key, ())
+        for pool in pools:  # the oldest first, so that the others fall idle
             lease = pool.take()
             if lease is not None:
-                if 4 * pool.free <= pool.slots:
+                if 4 * sum(pool.slots - pool.free for pool in pools) >= 3 * self._most.get(key, 0):
                     self._tell_scarce()
                 return lease
         with self._growth:
@@ -119,14 +125,19 @@ class Pools:
             lease = pool.take()
             if lease is not None:
                 return lease
-        wanted = min(_FIRST_SLOTS << len(pools), _MOST_SLOTS)
+        wanted = min(max(_FIRST_SLOTS << len(pools), memory_on(device).granule // slot_bytes), _MOST_SLOTS)
         slots = min(wanted, (self.limit_bytes - self.total_bytes) // slot_bytes)
         if slots < 1:
             self._give_back_for(slot_bytes)
             slots = min(wanted, (self.limit_bytes - self.total_bytes) // slot_bytes)
         if slots < 1:
             return None
-        pool = Pool(slots, slot_bytes, device)
+        try:
+            pool = Pool(slots, slot_bytes, device)
+        except OSError:
+            if pools:
+                return None  # there are slots to wait for
+            raise
         self._classes = {**self._classes, key: [*self._classes.get(key, []), pool]}
         self._by_id = {**self._by_id, pool.id: pool}
         return pool.take()
@@ -205,9 +216,9 @@ class Pools:
             in_use = {pool: pool.used + pool.held_by_readers() for pool in self._by_id.values()}
             pinned = sum(pool.bytes for pool, slots in in_use.items() if slots)
             self._is_scarce = False
-            for (_, slot_bytes), pools in self._classes.items():
+            for key, pools in self._classes.items():
                 pinned_here = sum(pool.bytes for pool in pools if in_use[pool])
-                most = (self.limit_bytes - (pinned - pinned_here)) // slot_bytes
+                self._most[key] = most = (self.limit_bytes - (pinned - pinned_here)) // key[1]
                 is_scarce = 4 * sum(in_use[pool] for pool in pools) >= 3 * most
                 self._is_scarce |= is_scarce
                 for pool in pools:

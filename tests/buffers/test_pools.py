@@ -115,8 +115,8 @@ def test_wrong_calls():
     pools = Pools()
     with pytest.raises(ValueError, match="shape"):
         pools.alloc((-1, 3))
-    with pytest.raises(ValueError, match="no device 'cuda:9' here"):
-        pools.alloc(3, device="cuda:9")
+    with pytest.raises(ValueError, match="no device 'tpu:0'"):
+        pools.alloc(3, device="tpu:0")
     with pytest.raises(TypeError):
         pools.alloc(3, "float31")
     with pytest.raises(TypeError, match="Python objects"):
@@ -182,6 +182,7 @@ def test_many_threads_and_few_slots():
             time.sleep(0)
             if not (array[:64] == number).all():
                 wrong.append("another thread wrote into the slot")
+            del tensor, array  # twelve that hold one while they wait for the next would wait for ever
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(12)]
     for thread in threads:
