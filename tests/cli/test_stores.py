@@ -30,7 +30,7 @@ async def test_an_outsider_comes_in_at_once_and_is_cut_off_at_once(flowcore, dem
             await flowcore("inject", "demo.band", "20")
             assert (await messages.next(10)).payload == 20
         listed = (await flowcore("access", "list", "--json")).json["users"]
-        assert listed == [{"name": "scada", "mqtt": False, "subscribe": ["flow.demo.>"], "publish": []}]
+        assert listed == [{"name": "scada", "mqtt": False, "subscribe": ["flow.demo.>"], "publish": [], "host": False}]
         assert added["password"] not in json.dumps(listed)
         await flowcore("access", "remove", "scada")
         async with asyncio.timeout(10):

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 
 import pytest
 from line_flow import chain, lines_of, numbers_in, until
@@ -198,6 +199,44 @@ async def test_a_node_of_a_host_that_is_gone_moves_after_a_while(machines, tmp_p
     assert result.moved == ("add",) and result.took_s < 10
     await until(lambda: set(numbers_in(out)) == set(range(1, 601)), 30)
     assert list(dict.fromkeys(numbers_in(out))) == list(range(1, 601))
+
+
+async def test_a_host_that_was_taken_for_gone_does_no_harm_when_it_comes_back(machines, tmp_path, monkeypatch):
+    """It stood still while its node went elsewhere; its own process of it went on, fenced, and ends when it is back."""
+    monkeypatch.setattr("flowcore.runtime.hosts.presence.GONE_S", 3.0)
+    monkeypatch.setattr("flowcore.runtime.hosts.presence.AWAY_S", 2.0)
+    main = await machines.start()
+    url = main.url.replace("nats://", f"nats://{main.user}:{main.password}@")
+    command = ["-m", "flowcore.cli", "up", "--host", "edge1", "--nats", url, "--data", str(tmp_path / "edge1")]
+    edge = await asyncio.create_subprocess_exec(sys.executable, *command)
+    try:
+        await meet(main, "edge1")
+        out = tmp_path / "out"
+
+        def text(host):
+            document = json.loads(placed(out, {"add": host}, count={"to": 1500, "pause_s": 0.005}))
+            document["nodes"][1] |= {"type": "hosttest/tally", "config": {}}
+            return json.dumps(document)
+
+        await main.deploy(text("edge1"), "line.json")
+        await lines_of(out, 50)
+        edge.send_signal(signal.SIGSTOP)
+        assert (await main.deploy(text("main"), "line.json")).moved == ("add",)
+        await lines_of(out, len(numbers_in(out)) + 50)
+        edge.send_signal(signal.SIGCONT)
+        await meet(main, "edge1")
+
+        async def is_left():
+            return not (await main.shared.members.ask("edge1", "status"))["flows"]
+
+        async with asyncio.timeout(20):
+            while not await is_left():  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.05)
+        await until(lambda: 1500 in numbers_in(out), 30)
+        assert list(dict.fromkeys(numbers_in(out))) == list(range(1, 1501))
+    finally:
+        edge.kill()
+        await edge.wait()
 
 
 async def test_names_are_taken_once(machines, tmp_path):

@@ -118,6 +118,8 @@ class Presence:
         while True:
             there = await self._bucket.get(f"name.{self.name}")
             who = _read(there)
+            if who and who.get("instance") == self.instance:
+                return  # written before, and the answer was lost
             if who and await self._is_alive(who):
                 await self._connection.unsubscribe(subjects.host(self.name, "who"))
                 raise NameTaken(self.name, who)
