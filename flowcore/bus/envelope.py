@@ -128,19 +128,29 @@ def unpack(data: bytes, *, limit: int = MAX_FRAME, ext_hook: Callable[[int, byte
         raise Malformed(f"not msgpack: {e or type(e).__name__}") from None
 
 
-def unpack_foreign(data: bytes, *, limit: int = MAX_ENVELOPE) -> Any:
+def unpack_foreign(
+    data: bytes,
+    *,
+    limit: int = MAX_ENVELOPE,
+    most: int = MAX_ELEMENTS,
+    ext_hook: Callable[[int, bytes], Any] | None = None,
+) -> Any:
     """Decode bytes from outside: bounded in depth and number of elements as well.
 
+    Args:
+        most: how many elements there may be.
+        ext_hook: makes a value of an extension (`TENSOR`, `INLINE`); None: there must be none.
+
     Raises:
-        Malformed: as `unpack`, or beyond `MAX_DEPTH` or `MAX_ELEMENTS`.
+        Malformed: as `unpack`, or beyond `MAX_DEPTH` or `most`.
     """
-    left = MAX_ELEMENTS
+    left = most
 
     def count(pairs_or_items: list) -> list:
         nonlocal left
         left -= len(pairs_or_items) + 1
         if left < 0:
-            raise Malformed(f"more than {MAX_ELEMENTS} elements")
+            raise Malformed(f"more than {most} elements")
         return pairs_or_items
 
     def as_map(pairs: list) -> dict:
@@ -155,7 +165,7 @@ def unpack_foreign(data: bytes, *, limit: int = MAX_ENVELOPE) -> Any:
             strict_map_key=False,
             list_hook=count,
             object_pairs_hook=as_map,
-            ext_hook=_no_extension,
+            ext_hook=ext_hook or _no_extension,
             max_ext_len=limit,
             timestamp=1,
         )

@@ -6,7 +6,10 @@ from typing import Any
 
 
 def jsonable(value: Any) -> Any:
-    """`value` in JSON's types: bytes as `{"$bytes": base64}`, NaN and infinities as text, other foreign things too."""
+    """`value` in JSON's types: bytes as `{"$bytes": base64}`, NaN and infinities as text, other foreign things too.
+
+    A tensor is what it is without what is in it: `{"$tensor": {"dtype": .., "shape": .., "device": ..}}`.
+    """
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -17,7 +20,8 @@ def jsonable(value: Any) -> Any:
         return [jsonable(item) for item in value]
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"$bytes": base64.b64encode(bytes(value)).decode()}
-    return str(value)
+    described = getattr(value, "described", None)  # a tensor
+    return str(value) if described is None else jsonable(described())
 
 
 def from_jsonable(value: Any) -> Any:

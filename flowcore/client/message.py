@@ -1,7 +1,8 @@
 """What an outside program gets and sends: subjects taken apart, frames decoded into messages, values packed.
 
 The public feed is msgpack (arrays of envelopes on `out` and `in`, one map on `status`, `log`, `error`, `debug` and
-`stats`); other subjects carry what others put there: JSON, msgpack or plain bytes, tried in that order.
+`stats`); other subjects carry what others put there: JSON, msgpack or plain bytes, tried in that order. Tensors in the
+feed are `RemoteTensor`s, at any depth of a payload; from elsewhere they are refused.
 """
 
 import json
@@ -10,6 +11,7 @@ from typing import Any
 
 from flowcore.bus.envelope import MAX_FRAME, Malformed, join, pack, unpack_foreign
 from flowcore.bus.jsonable import jsonable
+from flowcore.client.tensor import Memory, collecting, sender_of
 
 _FEED = ("out", "in")
 
@@ -59,22 +61,31 @@ class Message:
     deadline_ns: int | None = None
 
     def asdict(self) -> dict[str, Any]:
-        """The message as JSON-friendly data, without what is empty; bytes are {"$bytes": base64}."""
+        """The message for JSON, without what is empty; bytes are {"$bytes": base64}, tensors {"$tensor": {..}}."""
         named = {name: getattr(self, name) for name in self.__dataclass_fields__}
         empty: tuple[Any, ...] = ("", 0, None, {})
         return {name: jsonable(value) for name, value in named.items() if name == "payload" or value not in empty}
 
 
-def decode(subject: str, data: bytes) -> list[Message]:
+def decode(subject: str, data: bytes, memory: Memory | None = None) -> list[Message]:
     """The messages of one NATS message.
+
+    Args:
+        memory: where the tensors in them get their bytes.
 
     Raises:
         Malformed: a feed subject that does not carry what it should.
     """
     address = Address.of(subject)
     if address.kind in _FEED:
-        return [_from_envelope(address, envelope) for envelope in _envelopes(data)]
-    value = unpack_foreign(data, limit=MAX_FRAME) if address.kind else _anything(data)
+        found: list[Any] = []
+        envelopes = _envelopes(data, found)
+        if found:  # a frame is one process's, so its envelopes have one epoch
+            epoch = envelopes[0].get("epoch") if address.kind == "out" else None
+            for part in found:
+                part.bind(memory, sender_of(address.flow, address.node, address.port, epoch))
+        return [_from_envelope(address, envelope) for envelope in envelopes]
+    value = unpack_foreign(data, limit=MAX_FRAME, ext_hook=collecting([])) if address.kind else _anything(data)
     return [Message(subject, value, flow=address.flow, node=address.node, kind=address.kind)]
 
 
@@ -101,14 +112,14 @@ def encode(subject: str, value: Any, topic: str = "", meta: dict[str, Any] | Non
     return data
 
 
-def _envelopes(data: bytes) -> list[dict[str, Any]]:
+def _envelopes(data: bytes, found: list[Any]) -> list[dict[str, Any]]:
     if data[:1] in (b"{", b"["):  # JSON from outside; no msgpack frame of envelopes begins so
         try:
             value = json.loads(data)
         except (ValueError, RecursionError):
             raise Malformed("neither msgpack nor JSON") from None
     else:
-        value = unpack_foreign(data, limit=MAX_FRAME)
+        value = unpack_foreign(data, limit=MAX_FRAME, ext_hook=collecting(found))
     envelopes = value if isinstance(value, list) else [value]
     for envelope in envelopes:
         if not isinstance(envelope, dict) or "payload" not in envelope:
@@ -127,7 +138,7 @@ def _from_envelope(address: Address, envelope: dict[str, Any]) -> Message:
         node=address.node,
         kind=address.kind,
         port=address.port,
-        id=f"{epoch}:{seq}" if isinstance(epoch, int) and isinstance(seq, int) else "",
+        id=f"{epoch}:{seq}" if type(epoch) is int and type(seq) is int else "",
         ts_ns=_number(envelope.get("ts")),
         origin_ns=_number(envelope.get("origin")),
         trace=_text(envelope.get("trace")),
