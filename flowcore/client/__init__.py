@@ -1,7 +1,20 @@
 """For outside programs: read and write a running flow, and ask its runtime."""
 
+from flowcore.buffers.errors import BufferExpired
 from flowcore.client.address import NotRunning
 from flowcore.client.client import CallFailed, Client, NoAnswer, Subscription, connect
 from flowcore.client.message import Message
+from flowcore.client.tensor import RemoteTensor, RemoteValue
 
-__all__ = ["CallFailed", "Client", "Message", "NoAnswer", "NotRunning", "Subscription", "connect"]
+__all__ = [
+    "BufferExpired",
+    "CallFailed",
+    "Client",
+    "Message",
+    "NoAnswer",
+    "NotRunning",
+    "RemoteTensor",
+    "RemoteValue",
+    "Subscription",
+    "connect",
+]

@@ -4,6 +4,8 @@
         await fc.publish("flow.factory.hot.in.value", 91.5)
         async for message in fc.subscribe("flow.factory.*.out.>"):
             print(message.node, message.payload)
+        async for message in fc.subscribe("flow.factory.camera.out.frame", queue=1):
+            frame = await message.payload.numpy()
 
     CallFailed       the runtime answered, with an error: `code`, `message`, `where`, `do`, `details`
     NoAnswer         nobody answered in time
@@ -22,11 +24,13 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from flowcore.buffers.fetch import Fetcher
 from flowcore.bus.connection import Connection
 from flowcore.bus.envelope import Malformed
 from flowcore.bus.permissions import outsider_inbox
 from flowcore.client.address import NotRunning, Target, find
 from flowcore.client.message import Message, decode, encode
+from flowcore.client.tensor import Memory
 
 _SUBJECT = re.compile(r"[^\s.]+(\.[^\s.]+)*")
 
@@ -93,7 +97,7 @@ class Subscription:
 
     def _take(self, subject: str, data: bytes) -> None:
         try:
-            messages = decode(subject, data)
+            messages = decode(subject, data, self._client._memory)
         except Malformed:
             self.malformed += 1
             return
@@ -126,14 +130,21 @@ class Client:
         self.refused: deque[str] = deque(maxlen=100)  # what the server did not allow this user
         self._name, self._timeout = name, timeout
         self._receivers: dict[str, list[Subscription]] = {}
+        inbox = outsider_inbox(target.user) if target.user else "_INBOX"
         self._bus = Connection(
             target.url,
             user=target.user,
             password=target.password,
             name=name,
-            inbox=outsider_inbox(target.user) if target.user else "_INBOX",
-            on_refused=self.refused.append,
+            inbox=inbox,
+            on_refused=self._on_refused,
         )
+        self._fetcher = Fetcher(self._bus, inbox)
+        self._memory = Memory(self._fetcher)
+
+    def _on_refused(self, text: str) -> None:
+        self.refused.append(text)
+        self._fetcher.on_refused(text)
 
     async def open(self) -> None:
         """Connect.
@@ -153,6 +164,7 @@ class Client:
         """End all subscriptions and the connection."""
         for subscription in [each for receivers in self._receivers.values() for each in receivers]:
             await subscription.close()
+        await self._memory.close()
         await self._bus.close()
 
     def subscribe(self, subject: str, *, queue: int = 10_000) -> Subscription:
