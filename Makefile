@@ -4,6 +4,7 @@
 #   make run       the bus, the runtime, the factory flow with simulated machines, and a live table
 #   make test      the whole test suite            make check   lint and types
 #   make docs      write the generated pages       make drills  the long drills, as a table
+#   make peers     the same work in Node-RED, dora and raw nats-py: installs them into .peers, nine minutes
 #   make clean     take away what was made here
 #
 # PYTHON=python3.13 make install   uses that interpreter.
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install run test check docs drills clean
+.PHONY: install run test check docs drills peers clean
 
 install: $(STAMP)
 
@@ -48,6 +49,9 @@ docs: install
 drills: install
 	$(BIN)/python -m tests.drills
 
+peers: install
+	$(BIN)/python -m benchmarks.peers
+
 clean:
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .peers dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find flowcore nodes tests -name __pycache__ -type d -exec rm -rf {} +
