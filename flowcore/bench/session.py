@@ -131,13 +131,16 @@ def process_line(processes: Iterable[dict[str, Any]]) -> str:
     names: dict[str, list[str]] = {}
     for one in processes:
         names.setdefault(one["name"].rstrip("0123456789"), []).append(one["name"])
-    return ", ".join(_counted(stem, alike) for stem, alike in names.items())
+    return ", ".join(map(_told, names.values()))
 
 
-def _counted(stem: str, names: list[str]) -> str:
+def _told(names: list[str]) -> str:
     if len(names) == 1:
         return names[0]
-    return f"{len(names)} x {names[0] if len(set(names)) == 1 else stem + '<n>'}"
+    if len(set(names)) == 1:
+        return f"{len(names)} x {names[0]}"
+    ordered = sorted(names, key=lambda name: (len(name), name))
+    return f"{ordered[0]} to {ordered[-1]}"
 
 
 def faults(report: dict[str, Any]) -> Sequence[str]:

@@ -18,10 +18,9 @@ async def _measure(trial: Trial) -> None:
     pids = await trial.runtime.until_running("grows")
     trial.look()
     private_mb = [psutil.Process(pid).memory_full_info().uss / 1e6 for pid in pids.values()]
-    # The first one waits for its fork server, which the others find warm.
+    # The first deploy makes the flow, the others add to it.
     trial.add(Row("a node started, from fork to subscribed", "ms", starts_ms[1:], at_most(30)))
     trial.add(Row("a deploy that adds a node, until it is live", "ms", deploys_ms[1:]))
-    trial.add(Row("the first node of a library set, with its fork server", "ms", starts_ms[:1]))
     trial.add(Row("private memory of a node", "MB", private_mb, at_most(8)))
 
 
