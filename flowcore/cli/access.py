@@ -4,11 +4,14 @@ The command writes the data folder's store and asks a running host to read it ag
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flowcore.cli.options import DATA, Data, Json
+
+if TYPE_CHECKING:
+    from flowcore.bus.access import Access
 
 app = typer.Typer(help="Users of the bus for programs and devices outside.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="NAME")]
@@ -26,19 +29,29 @@ def add(
     mqtt: Annotated[
         bool, typer.Option("--mqtt", help="A device: it comes by MQTT, and subjects are its topics.")
     ] = False,
+    host: Annotated[
+        bool, typer.Option("--host", help="A machine that joins with `flowcore up --host NAME`: it has all rights.")
+    ] = False,
     data: Data = DATA,
     json: Json = False,
 ) -> None:
     """Add a user and print its URL, name and password: the only time the password is shown."""
+    import re
+
     from flowcore.bus.access import AccessStore
     from flowcore.cli import out
+    from flowcore.flow.model import ID
 
-    if not subscribe and not publish:
+    if host and not re.fullmatch(ID, name):
+        raise out.Misused(f"no host can be called {name!r}", "Use a-z, 0-9, '_' and '-', for example edge1")
+    if host and (subscribe or publish or mqtt):
+        raise out.Misused("a host has all rights", "Leave --subscribe, --publish and --mqtt out.")
+    if not subscribe and not publish and not host:
         raise out.Misused("a user without rights can do nothing", "For example: --subscribe 'flow.factory.>'")
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = AccessStore(data)
     try:
-        password = store.add(name, tuple(subscribe or ()), tuple(publish or ()), mqtt)
+        password = store.add(name, tuple(subscribe or ()), tuple(publish or ()), mqtt, host)
     except ValueError as e:
         raise out.Failed(str(e), "List the users: flowcore access list") from None
     url = _url(data, mqtt)
@@ -50,6 +63,9 @@ def add(
         "",
         "The password is not shown again." + ("" if in_force else " In force when the runtime starts."),
     ]
+    if host:
+        scheme, _, where = (url or "nats://THIS_MACHINE:4222").partition("://")
+        lines.insert(3, f"there     flowcore up --host {name} --nats {scheme}://{name}:{password}@{where}")
     out.result("\n".join(lines), json, url=url, user=name, password=password, mqtt=mqtt, in_force=in_force)
 
 
@@ -60,11 +76,15 @@ def list_users(data: Data = DATA, json: Json = False) -> None:
     from flowcore.cli import out
 
     users = AccessStore(data).list() if data.exists() else []
-    rows = [
-        (user.name, "MQTT" if user.mqtt else "NATS", " ".join(user.subscribe), " ".join(user.publish)) for user in users
-    ]
+    rows = [(user.name, *_rights(user)) for user in users]
     values = [
-        {"name": user.name, "mqtt": user.mqtt, "subscribe": list(user.subscribe), "publish": list(user.publish)}
+        {
+            "name": user.name,
+            "mqtt": user.mqtt,
+            "subscribe": list(user.subscribe),
+            "publish": list(user.publish),
+            "host": user.host,
+        }
         for user in users
     ]
     text = out.table(("user", "comes by", "may subscribe to", "may publish on"), rows) if rows else "no users"
@@ -83,6 +103,12 @@ def remove(name: Name, data: Data = DATA, json: Json = False) -> None:
     store.remove(name)
     in_force = _apply(data)
     out.result(f"{name}: removed", json, user=name, in_force=in_force)
+
+
+def _rights(user: "Access") -> tuple[str, str, str]:
+    if user.host:
+        return "host", "everything", "everything"
+    return "MQTT" if user.mqtt else "NATS", " ".join(user.subscribe), " ".join(user.publish)
 
 
 def _apply(data: Path) -> bool:

@@ -11,15 +11,20 @@ def down(data: Data = DATA, json: Json = False) -> None:
     from flowcore.client.address import read_run_file
 
     with link.explained(data):
-        pid = int(read_run_file(data).get("pid", 0))
+        run = read_run_file(data)
+    pid, host = int(run.get("pid", 0)), str(run.get("host") or "")
     began = time.monotonic()
-    link.ask(data, "down")
+    answer = link.ask(data, f"host.{host}.down" if host else "down")
     while pid and _lives(pid):
         if time.monotonic() - began > 60:
             raise out.Failed(f"process {pid} still drains", f"End it at once: kill -INT {pid}", pid=pid)
         time.sleep(0.05)
     took_s = round(time.monotonic() - began, 3)
-    out.result(f"the runtime on {data.resolve()} has ended ({took_s:.1f} s)", json, pid=pid, took_s=took_s)
+    lines = [f"the runtime on {data.resolve()} has ended ({took_s:.1f} s)"]
+    members = answer.get("members") or []
+    if members:
+        lines.append(f"on {', '.join(members)} nodes go on, and wait for this host")
+    out.result("\n".join(lines), json, host=host, members=members, pid=pid, took_s=took_s)
 
 
 def _lives(pid: int) -> bool:

@@ -16,7 +16,7 @@ from flowcore.cli.summary import summary
 from flowcore.runtime.control import OPERATIONS, ControlError, ControlServices
 from flowcore.runtime.control.errors import explain
 from flowcore.runtime.host import Host, HostOptions
-from flowcore.runtime.results import HostLocked, Undrained
+from flowcore.runtime.results import HostError, HostLocked, Undrained
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +31,8 @@ class ServeOptions:
     watch: Path | None = None
     table: bool = False
     simulate: tuple[str, ...] = ()
+    host: str = ""
+    host_id: str = ""
     nats: str | None = None
     listen: str = "127.0.0.1"
     nats_port: int = 4222
@@ -61,6 +63,8 @@ class Serve:
         host = Host(
             HostOptions(
                 folder=options.data,
+                host=options.host,
+                host_id=options.host_id,
                 nats_url=options.nats,
                 listen=options.listen,
                 nats_port=options.nats_port,
@@ -73,11 +77,15 @@ class Serve:
             undrained = await host.run(self._started)
         except HostLocked as e:
             raise out.Failed(*_cut(str(e)), pid=e.pid) from None
+        except HostError as e:  # its name is taken
+            raise out.Failed(*_cut(str(e))) from None
         except (RuntimeError, OSError) as e:  # the bus or its storage
             raise out.Failed(str(e), "Look at this machine: flowcore doctor") from None
         finally:
             await self._end_beside()
         self._say_undrained(undrained)
+        if host.lost_name:
+            raise out.Failed(host.lost_name, "Start it again under another name, or stop the other host first.")
         if self._failure is not None:
             raise self._failure
 
@@ -144,8 +152,9 @@ class Serve:
 
         now = host_now(host)
         mqtt = f", MQTT on port {now.mqtt_port}" if now.mqtt_port else ""
+        as_member = f" as host {now.host}" if now.host else ""
         lines = [
-            f"flowcore {now.version} is up: NATS at {now.url}{mqtt}",
+            f"flowcore {now.version} is up{as_member}: NATS at {now.url}{mqtt}",
             f"data folder {now.folder}, log {now.log}",
             f"stop with Ctrl-C or: flowcore down --data {self._options.data}",
             *host.type_problems,

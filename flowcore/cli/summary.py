@@ -2,7 +2,7 @@
 
 from typing import Any
 
-CHANGES = ("started", "restarted", "reconfigured", "rewired", "stopped")
+CHANGES = ("moved", "started", "restarted", "reconfigured", "rewired", "stopped")
 _NAMED = 8  # more node ids than this are counted, not named
 
 

@@ -24,6 +24,18 @@ def up(
         str | None,
         typer.Option(metavar="URL", help="Use this nats-server (nats://user:password@host:port), start none."),
     ] = None,
+    host: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Join the bus at --nats as this host, and run the nodes placed on it."),
+    ] = "",
+    host_id: Annotated[
+        str,
+        typer.Option(
+            metavar="ID",
+            envvar="FLOWCORE_HOST_ID",
+            help="Stands for this machine: runtimes with different ones share no memory, even on one machine.",
+        ),
+    ] = "",
     listen: Annotated[
         str,
         typer.Option(metavar="ADDRESS", help="Address of the listeners; beyond this machine only with access users."),
@@ -46,6 +58,7 @@ def up(
     from flowcore.cli import out
     from flowcore.cli.serve import Serve, ServeOptions
 
+    _check_host(host, nats, has_files=bool(flows or watch))
     _check_listen(listen, nats, data)
     for file in flows or []:
         if not file.is_file():
@@ -58,6 +71,8 @@ def up(
         watch=watch,
         table=table,
         simulate=tuple(simulate or ()),
+        host=host,
+        host_id=host_id,
         nats=nats,
         listen=listen,
         nats_port=nats_port,
@@ -67,6 +82,25 @@ def up(
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Serve(options).run())
+
+
+def _check_host(host: str, nats: str | None, has_files: bool) -> None:
+    """A member needs a bus to join, and flows are the main host's."""
+    import re
+
+    from flowcore.cli import out
+    from flowcore.flow.model import ID, MAIN_HOST
+
+    if not host:
+        return
+    if not re.fullmatch(ID, host) or host == MAIN_HOST:
+        what = "'main' is the host without --host" if host == MAIN_HOST else f"host name {host!r} cannot be used"
+        raise out.Misused(what, "Names are 1 to 64 of a-z, 0-9, '_' and '-', for example edge1")
+    if nats is None:
+        do = f"On the main machine: flowcore access add {host} --host; then here --nats nats://{host}:PASSWORD@MACHINE:4222"
+        raise out.Misused("--host joins a bus that is there, and --nats does not say which", do)
+    if has_files:
+        raise out.Misused("flows are deployed on the main host", "Leave FILE and --watch out here.")
 
 
 def _check_listen(listen: str, nats: str | None, data: Path) -> None:
