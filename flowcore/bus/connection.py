@@ -5,6 +5,9 @@ a publish waits for a flusher task. The wires need the order in which the server
 here are called straight from the read loop, and publishes go straight to the socket when nothing is waiting. Everything
 else (requests, JetStream, key-value) is nats-py's, unchanged, through `Connection.client`.
 
+With a `tls://` URL nothing is sent before the line is encrypted, whatever the server offers: nats-py itself goes on in
+the clear, password and all, where the server leaves the choice to the client (`allow_non_tls`).
+
     Refused     the server refused a publish or a subscription of this connection's user: `on_refused(text)`
 
 Invariant: callbacks run in the order in which the server's bytes arrived, and never wait.
@@ -14,6 +17,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +25,8 @@ import nats.aio.client
 import nats.errors
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
+
+from flowcore.bus import tls
 
 Callback = Callable[[str, bytes, str, bytes], None]  # subject, data, reply ("" if none), raw headers (b"" if none)
 
@@ -43,6 +49,19 @@ class _Client(nats.aio.client.Client):
         super().__init__()
         self.direct: dict[int, Callback] = {}
 
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        if self._current_server is not None and self._current_server.uri.scheme == "tls":
+            info["tls_required"] = True
+        await super()._process_info(info, initial_connection)
+
+    def _connect_command(self) -> bytes:
+        # nats-py makes the stream of an upgraded connection by itself and does not tell it that it is encrypted now:
+        # asyncio would write a warning at the connection's end.
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None and writer.get_extra_info("cipher"):
+            writer._protocol._over_ssl = True
+        return super()._connect_command()
+
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         callback = self.direct.get(sid)
         if callback is None:
@@ -58,7 +77,8 @@ class Connection:
     """A NATS connection of one user.
 
     Args:
-        url: `nats://host:port`, or several, comma separated.
+        url: `nats://host:port` or `tls://host:port`, or several, comma separated.
+        trust: whose certificate is trusted with TLS (`flowcore.bus.tls`).
         name: what the server's monitoring shows.
         inbox: prefix of this user's reply subjects; its permissions allow no other.
         on_up: called after each (re)connect, when the subscriptions are in place.
@@ -74,6 +94,7 @@ class Connection:
         password: str | None = None,
         name: str = "flowcore",
         inbox: str = "_INBOX",
+        trust: str = tls.SYSTEM,
         on_up: Callable[[], None] | None = None,
         on_down: Callable[[], None] | None = None,
         on_refused: Callable[[str], None] | None = None,
@@ -81,11 +102,14 @@ class Connection:
         self._options: dict[str, Any] = {"servers": url.split(","), "name": name, "inbox_prefix": inbox}
         if user is not None:
             self._options |= {"user": user, "password": password}
+        if "tls://" in url or trust != tls.SYSTEM:
+            self._options["tls"] = tls.context(trust)
         self._on_up, self._on_down, self._on_refused = on_up, on_down, on_refused
         self._subscriptions: dict[str, Callback] = {}
         self._queues: dict[str, str] = {}
         self._sids: dict[str, Subscription] = {}
         self._closing = False
+        self._is_impatient = False
         self._wait_s = _FIRST_WAIT_S
         self._reviving: asyncio.Task | None = None
         self.client = _Client()
@@ -100,9 +124,14 @@ class Connection:
 
         Raises:
             TimeoutError: not connected within `timeout` seconds (None: for ever).
+            Untrusted: the server's certificate is not trusted, and there is a `timeout`.
         """
-        async with asyncio.timeout(timeout):
-            await self._open()
+        self._is_impatient = timeout is not None
+        try:
+            async with asyncio.timeout(timeout):
+                await self._open()
+        finally:
+            self._is_impatient = False
 
     async def _open(self) -> None:
         while True:
@@ -234,6 +263,8 @@ class Connection:
             await self.client.close()
 
     async def _error(self, error: Exception) -> None:
+        if self._is_impatient and isinstance(error, ssl.SSLError):  # raised here, it ends nats-py's connect
+            raise tls.Untrusted(tls.refusal(error))
         self.client.options["reconnect_time_wait"] = self._next_wait()
         text = str(error)
         if "permissions violation" in text.lower() and self._on_refused is not None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import nats.errors
 import nats.js.errors
-from nats.js import JetStreamContext
+from nats.js import JetStreamContext, api
 
 from flowcore.bus import storage
 
@@ -56,7 +56,6 @@ class DiskWatch:
         self._restart, self._on_event = restart, on_event
         disk = os.statvfs(folder)
         self._low_bytes = min(_LOW_BYTES, disk.f_blocks * disk.f_frsize // _LOW_SHARE)
-        self._sizes: dict[str, int] = {}  # stream -> its max_bytes, while lowered
         self._is_low = False
         self._restart_wanted = False
         self._restart_pause_s = _FIRST_PAUSE_S
@@ -103,25 +102,26 @@ class DiskWatch:
             await self._heal()
 
     async def _lower(self) -> None:
-        js = self._jetstream()
-        for info in await js.streams_info_iterator():
+        for info in await self._wire_streams():
             stream = info.config
-            if stream.name in self._sizes or (stream.metadata or {}).get("flowcore") != "wire":
-                continue
+            if (stream.max_bytes or 0) < storage.usual_size(stream):
+                continue  # it is low already, perhaps since before the server's start
             # A work queue discards new messages, so that a limit below what it holds removes nothing [measured].
-            before, stream.max_bytes = stream.max_bytes, max(info.state.bytes, 1)
+            stream.max_bytes = max(info.state.bytes, 1)
             with contextlib.suppress(nats.js.errors.APIError):
-                await js.update_stream(stream)
-                self._sizes[str(stream.name)] = before or 64 * storage.MB
+                await self._jetstream().update_stream(stream)
 
     async def _restore(self) -> None:
-        js = self._jetstream()
-        for name, size in list(self._sizes.items()):
-            with contextlib.suppress(nats.js.errors.NotFoundError):  # removed meanwhile
-                stream = (await js.stream_info(name)).config
-                stream.max_bytes = size
-                await js.update_stream(stream)
-            del self._sizes[name]
+        for info in await self._wire_streams():
+            stream = info.config
+            if (stream.max_bytes or 0) < storage.usual_size(stream):
+                stream.max_bytes = storage.usual_size(stream)
+                with contextlib.suppress(nats.js.errors.NotFoundError):  # removed meanwhile
+                    await self._jetstream().update_stream(stream)
+
+    async def _wire_streams(self) -> list[api.StreamInfo]:
+        found = await self._jetstream().streams_info_iterator()
+        return [info for info in found if (info.config.metadata or {}).get("flowcore") == "wire"]
 
     async def _heal(self) -> None:
         now = time.monotonic()
@@ -142,6 +142,8 @@ class DiskWatch:
         self._restarted_at = now
         self._on_event("store_restart", f"nats-server is restarted for its store's sake: {fault}")
         await self._restart()
+        if not self._is_low:
+            await self._restore()  # a server started short of room took no stream at its usual size
 
 
 def _mb(size_bytes: int) -> str:

@@ -13,6 +13,7 @@ Invariant: `users.conf` on disk is always a list that the running server accepte
 import asyncio
 import contextlib
 import json
+import os
 import random
 import signal
 import socket
@@ -21,12 +22,15 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flowcore.bus import config
+from flowcore.bus import config, tls
 from flowcore.bus._process import ServerProcess
+from flowcore.bus.certificate import Certificate
 from flowcore.bus.connection import Connection
 from flowcore.bus.disk import DiskWatch
 from flowcore.bus.permissions import BusUser, new_password
 from flowcore.bus.ports import Ports
+from flowcore.bus.storage import STORE_SHARE
+from flowcore.bus.tls import BadCertificate
 
 _START_TIMEOUT_S = 30.0  # JetStream reads its store first
 _STOP_PATIENCE_S = 10.0
@@ -34,6 +38,7 @@ _RELOAD_TIMEOUT_S = 2.0
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.05, 2.0
 _STEADY_S = 10.0  # alive for so long: the next death starts the backoff anew
 _STARTS_WITH_OTHER_PORTS = 5
+_CERTIFICATE_PERIOD_S = 60.0
 
 OnEvent = Callable[[str, str], None]
 
@@ -57,9 +62,9 @@ class EmbeddedServer:
         folder: the data folder; the server's files go to `nats/` in it, the ports to `ports.json`.
         listen: address of both listeners.
         nats_port, mqtt_port: wanted ports; the next free one when taken, any for 0.
-        on_event: called with a kind (`died`, `restarting`, `restarted`, `disk_full`, `disk_free`, `store_restart`,
-            `reload_by_signal`) and a line of detail. Called on the event loop; must not wait.
-        tls: certificate chain and key, PEM: both listeners have TLS then (`nats/secured.conf`).
+        on_event: called with a kind (`died`, `restarting`, `restarted`, `certificate`, `disk_full`, `disk_free`,
+            `store_restart`, `reload_by_signal`) and a line of detail. Called on the event loop; must not wait.
+        certificate: both listeners have TLS then (`nats/secured.conf`); renewed files are taken up within a minute.
         template: name of a file in `nats/`, or a path; None: `embedded.conf`, or `secured.conf` with `tls`.
         variables: more values for the template, for example `FLOWCORE_HUB` of `nats/leaf.conf`.
     """
@@ -72,7 +77,7 @@ class EmbeddedServer:
         nats_port: int = 4222,
         mqtt_port: int = 1883,
         on_event: OnEvent | None = None,
-        tls: tuple[Path, Path] | None = None,
+        certificate: Certificate | None = None,
         template: str | Path | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> None:
@@ -83,11 +88,12 @@ class EmbeddedServer:
         self._wanted = {"nats": nats_port, "mqtt": mqtt_port}
         self._ports = Ports(folder)
         self._on_event = on_event or (lambda kind, detail: None)
-        self._template = config.conf_folder() / (template or ("secured.conf" if tls else "embedded.conf"))
+        self._template = config.conf_folder() / (template or ("secured.conf" if certificate else "embedded.conf"))
         self._variables = dict(variables or {})
-        self._tls = tls
-        if tls:
-            self._variables |= {"FLOWCORE_TLS_CERT": str(tls[0].absolute()), "FLOWCORE_TLS_KEY": str(tls[1].absolute())}
+        self._certificate = certificate
+        if certificate:
+            self._variables["FLOWCORE_TLS_CERT"] = str(certificate.chain)
+            self._variables["FLOWCORE_TLS_KEY"] = str(certificate.key)
         self._name = f"flowcore-{random.getrandbits(64):016x}"
         self._own_password = new_password()
         self._users: tuple[BusUser, ...] = ()
@@ -102,19 +108,29 @@ class EmbeddedServer:
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
+    def has_tls(self) -> bool:
+        """True when both listeners have TLS."""
+        return self._certificate is not None
+
+    @property
+    def local_host(self) -> str:
+        """The address of both listeners for processes of this machine."""
+        return _reachable(self.listen)
+
+    @property
     def url(self) -> str:
-        """Where processes of this machine connect."""
-        return f"nats://{_address(_reachable(self.listen), self.port)}"
+        """Where processes of this machine connect, with trust `tls.OWN`."""
+        return f"{'tls' if self.has_tls else 'nats'}://{_address(self.local_host, self.port)}"
 
     @property
     def outside_url(self) -> str:
         """Where programs of other machines connect; for this machine only when it listens on loopback."""
-        return f"{'tls' if self._tls else 'nats'}://{_address(_named(self.listen), self.port)}"
+        return f"{'tls' if self.has_tls else 'nats'}://{_address(self._named(), self.port)}"
 
     @property
     def mqtt_url(self) -> str:
         """Where MQTT devices connect."""
-        return f"{'mqtts' if self._tls else 'mqtt'}://{_address(_named(self.listen), self.mqtt_port)}"
+        return f"{'mqtts' if self.has_tls else 'mqtt'}://{_address(self._named(), self.mqtt_port)}"
 
     @property
     def pid(self) -> int | None:
@@ -136,8 +152,12 @@ class EmbeddedServer:
 
         Raises:
             ServerFailed: it ended at once, or was not ready in 30 s.
-            NoFreePort, NoNatsServer
+            NoFreePort, NoNatsServer, BadCertificate
         """
+        if self._certificate:
+            self._certificate.check()
+            if expired := self._certificate.expired():  # flows run all the same: only outsiders check it
+                self._on_event("certificate", f"{self._certificate.chain} expired on {expired}: outsiders refuse it")
         self._users = tuple(users) or self._users
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
@@ -162,6 +182,8 @@ class EmbeddedServer:
         )
         self._disk.server_started()
         self._tasks = [asyncio.create_task(self.watch()), asyncio.create_task(self._disk.run())]
+        if self._certificate:
+            self._tasks.append(asyncio.create_task(self._watch_certificate(self._certificate)))
 
     async def stop(self) -> None:
         """End the server in order: JetStream's files are closed properly."""
@@ -220,6 +242,17 @@ class EmbeddedServer:
             raise TimeoutError("the embedded server is not started")
         return json.loads(await self._system.request(f"$SYS.REQ.SERVER.{self._server_id}.{endpoint}", body, timeout))
 
+    @property
+    def room_bytes(self) -> int:
+        """What JetStream may store in all.
+
+        nats-server by itself would take three quarters of what is free when it starts, and so at each start count as
+        gone what its own streams have filled since.
+        """
+        disk = os.statvfs(self.folder)
+        own = sum(file.stat().st_size for file in (self.folder / "store").rglob("*") if file.is_file())
+        return int((disk.f_bavail * disk.f_frsize + own) * STORE_SHARE)
+
     async def watch(self) -> None:
         """Restart the server each time it dies, for ever; `start` runs this by itself."""
         backoff_s = _FIRST_BACKOFF_S
@@ -246,9 +279,28 @@ class EmbeddedServer:
             self._restarted.set()
             self._on_event("restarted", f"process {self.pid} after {tries} tries")
 
+    async def renew_certificate(self) -> None:
+        """Take up the certificate that the files hold now; connections that are open stay."""
+        assert self._certificate is not None
+        try:
+            self._certificate.check()  # a half-written pair would keep the server from reading its users too
+            fault = await self._reload()
+        except BadCertificate as e:
+            fault = str(e)
+        self._on_event("certificate", f"the one before stays: {fault}" if fault else "the renewed one is in force")
+
+    async def _watch_certificate(self, certificate: Certificate) -> None:
+        async for _ in certificate.renewals():
+            await self.renew_certificate()
+
+    def _named(self) -> str:
+        """What others call the address of the listeners: a name in the certificate, since they will check it."""
+        name = socket.gethostname() if self.listen in ("0.0.0.0", "::") else self.listen
+        return self._certificate.name(name) if self._certificate else name
+
     async def _connect(self, user: str) -> Connection:
         inbox = f"_INBOX_{user}"
-        connection = Connection(self.url, user=user, password=self._own_password, name=user, inbox=inbox)
+        connection = Connection(self.url, user=user, password=self._own_password, name=user, inbox=inbox, trust=tls.OWN)
         await connection.connect(timeout=_START_TIMEOUT_S)
         return connection
 
@@ -277,6 +329,7 @@ class EmbeddedServer:
             "FLOWCORE_LISTEN": _address(self.listen, self.port),
             "FLOWCORE_MQTT_LISTEN": _address(self.listen, self.mqtt_port),
             "FLOWCORE_STORE": str(self.folder / "store"),
+            "FLOWCORE_STORE_SIZE": f"{self.room_bytes >> 10}K",
             "FLOWCORE_LOG": str(log),
             **self._variables,
         }
@@ -328,11 +381,6 @@ class EmbeddedServer:
 
 def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _named(listen: str) -> str:
-    """What others call the address of a listener: this machine's name for one that listens on all."""
-    return socket.gethostname() if listen in ("0.0.0.0", "::") else listen
 
 
 def _reachable(listen: str) -> str:

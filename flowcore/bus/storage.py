@@ -2,9 +2,11 @@
 
 Works on the embedded server and on one that was there before us (`--nats`). Everything has a `max_bytes`: a stream
 whose limit is below what the disk has answers at once when it is full, and goes on by itself; one without limit takes
-the store down with the disk [measured on nats-server 2.15].
+the store down with the disk [measured on nats-server 2.15]. The server counts a `max_bytes` as taken when the stream is
+made, so on a small disk the engine's own streams are smaller than usual.
 
     StorageError   JetStream is missing or refused a stream, with what to do
+    └── NoRoom       it may not store so much
 """
 
 import asyncio
@@ -24,17 +26,24 @@ from flowcore.bus import subjects
 from flowcore.bus.wire_ends import wire_ends
 
 MB = 1024 * 1024
+STORE_SHARE = 0.75  # of the disk that is free or the store's already, what JetStream may reserve
 GIVEN_UP = "given_up"
 FLOWS, DESIRED, STATE, CONTEXT = "flows", "desired", "state", "context"
 HOSTS, PLACED, HANDOVER = "hosts", "placed", "handover"
 _WIRE = "wire_"
+_USUAL = "max_bytes"  # in a stream's metadata
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 _NO_STREAM = 10059
 _NOBODY_S = 2.0
+_SMALLEST_SHARE = 16  # of its usual size: documents of 4 MB and 16 MB of state still fit
 
 
 class StorageError(RuntimeError):
     """JetStream cannot hold what the engine needs."""
+
+
+class NoRoom(StorageError):
+    """The server may not store as much as the stream may take."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +98,28 @@ def _streams() -> list[api.StreamConfig]:
     ]
 
 
-async def ensure(js: JetStreamContext) -> None:
-    """Make the buckets and the stream of given-up messages, or bring them up to date.
+async def ensure(js: JetStreamContext, room_bytes: int | None = None) -> None:
+    """Make the buckets and the stream of given-up messages, or bring them up to date; none gets smaller than it is.
 
+    Args:
+        room_bytes: what the server may store. Half of it is left to durable wires: the engine's streams are halved
+            until they fit, at most four times. None: not known; they are as large as usual, or as small as can be.
     Raises:
         StorageError: no JetStream on this server, or not enough disk.
     """
-    for wanted in _streams():
-        await _ensure_stream(js, wanted)
+    streams = _streams()
+    total = sum(each.max_bytes or 0 for each in streams)
+    share = 1
+    while room_bytes is not None and share < _SMALLEST_SHARE and total / share > room_bytes / 2:
+        share *= 2
+    try:
+        for wanted in streams:
+            await _ensure_stream(js, replace(wanted, max_bytes=(wanted.max_bytes or 0) // share), shrink=False)
+    except NoRoom:
+        if room_bytes is None:
+            return await ensure(js, 0)
+        need_mb = total / _SMALLEST_SHARE / STORE_SHARE / MB
+        raise NoRoom(f"the disk of the bus has too little room: it needs {need_mb:.0f} MB free to start with") from None
 
 
 def wire_stream(flow: str, wire: Mapping[str, Any]) -> WireStream:
@@ -118,6 +141,7 @@ async def ensure_wire(js: JetStreamContext, flow: str, wire: Mapping[str, Any], 
     """
     where, kept = wire_stream(flow, wire), wire.get("durable") or {}
     is_work = kept.get("retention", "work") == "work"
+    max_bytes = int(kept.get("max_bytes") or 64 * MB)
     stream = api.StreamConfig(
         name=where.stream,
         description=f"{flow}: {wire['producer']}.{wire['port']} > {wire['consumer']}.{wire['in_port']}",
@@ -125,7 +149,7 @@ async def ensure_wire(js: JetStreamContext, flow: str, wire: Mapping[str, Any], 
         retention=api.RetentionPolicy.WORK_QUEUE if is_work else api.RetentionPolicy.LIMITS,
         # A full work queue says so to its producer, which waits; history is a ring.
         discard=api.DiscardPolicy.NEW if is_work else api.DiscardPolicy.OLD,
-        max_bytes=kept.get("max_bytes") or 64 * MB,
+        max_bytes=max_bytes,
         max_msgs=kept.get("max_msgs") or -1,
         max_age=kept.get("max_age_s") or 0,
         persist_mode=None if kept.get("fsync", True) else api.PersistMode.ASYNC,
@@ -133,7 +157,7 @@ async def ensure_wire(js: JetStreamContext, flow: str, wire: Mapping[str, Any], 
         allow_direct=True,
         num_replicas=1,
         storage=api.StorageType.FILE,
-        metadata={"flowcore": "wire", "flow": wire.get("from_flow") or flow},
+        metadata={"flowcore": "wire", "flow": wire.get("from_flow") or flow, _USUAL: str(max_bytes)},
     )
     await _ensure_stream(js, stream)
     consumer = api.ConsumerConfig(
@@ -142,7 +166,7 @@ async def ensure_wire(js: JetStreamContext, flow: str, wire: Mapping[str, Any], 
         ack_policy=api.AckPolicy.EXPLICIT,
         ack_wait=ack_wait_s,
         max_deliver=-1,  # tries are counted by the supervisor, not by deliveries
-        max_ack_pending=int(wire.get("window") or 1024),
+        max_ack_pending=max(int(wire.get("window") or 1024), 256),  # a large message is in many parts
         max_waiting=512,
     )
     try:
@@ -150,6 +174,11 @@ async def ensure_wire(js: JetStreamContext, flow: str, wire: Mapping[str, Any], 
     except nats.js.errors.APIError as e:
         raise StorageError(f"the bus refused the consumer of {stream.description}: {e.description}") from None
     return where
+
+
+def usual_size(stream: api.StreamConfig) -> int:
+    """The `max_bytes` that a stream was given: while the disk is short of room it has less (`flowcore.bus.disk`)."""
+    return int((stream.metadata or {}).get(_USUAL) or stream.max_bytes or 0)
 
 
 async def redeliver(js: JetStreamContext, where: WireStream) -> None:
@@ -191,11 +220,11 @@ async def remove_wires(js: JetStreamContext, flow: str, keep: Iterable[str] = ()
     return removed
 
 
-async def _when_answered(js: JetStreamContext, wanted: api.StreamConfig) -> None:
+async def _when_answered(js: JetStreamContext, wanted: api.StreamConfig, shrink: bool) -> None:
     until_s = time.monotonic() + _NOBODY_S
     while True:
         try:
-            return await _add_or_update(js, wanted)
+            return await _add_or_update(js, wanted, shrink)
         except nats.js.errors.ServiceUnavailableError as e:
             # Nobody answered (nats-py makes a 503 of it): no JetStream, or the server reads its users again, which
             # takes its services away for a moment [nats-server 2.15].
@@ -204,25 +233,35 @@ async def _when_answered(js: JetStreamContext, wanted: api.StreamConfig) -> None
             await asyncio.sleep(0.05)
 
 
-async def _add_or_update(js: JetStreamContext, wanted: api.StreamConfig) -> None:
+async def _add_or_update(js: JetStreamContext, wanted: api.StreamConfig, shrink: bool) -> None:
     assert wanted.name is not None
-    try:
-        await js.add_stream(wanted)
-    except nats.js.errors.BadRequestError as e:
-        if "already in use" not in (e.description or ""):
-            raise
+    try:  # to find it, before adding: a server without room refuses to add one that is there
         there = (await js.stream_info(wanted.name)).config
-        # These two cannot change on a stream that holds messages.
-        await js.update_stream(replace(wanted, retention=there.retention, persist_mode=there.persist_mode))
-
-
-async def _ensure_stream(js: JetStreamContext, wanted: api.StreamConfig) -> None:
+    except nats.js.errors.NotFoundError:
+        await js.add_stream(wanted)
+        return
+    # These two cannot change on a stream that holds messages.
+    wanted = replace(wanted, retention=there.retention, persist_mode=there.persist_mode)
+    if not shrink:
+        wanted.max_bytes = max(wanted.max_bytes or 0, there.max_bytes or 0)
     try:
-        await _when_answered(js, wanted)
+        await js.update_stream(wanted)
+    except nats.js.errors.APIError as e:
+        # A server started with less room than its streams have reserved refuses even to leave them as they are.
+        if "insufficient" not in (e.description or "") or (shrink and (wanted.max_bytes or 0) > usual_size(there)):
+            raise
+
+
+async def _ensure_stream(js: JetStreamContext, wanted: api.StreamConfig, shrink: bool = True) -> None:
+    try:
+        await _when_answered(js, wanted, shrink)
     except nats.js.errors.APIError as e:
         if e.description is None:
             raise StorageError("this nats-server has no JetStream: put `jetstream {}` in its configuration") from None
-        hint = " (the disk has less room than the stream may take)" if "insufficient" in e.description else ""
-        raise StorageError(f"the bus refused stream {wanted.name}: {e.description}{hint}") from None
+        if "insufficient" in e.description:
+            size_mb = (wanted.max_bytes or 0) / MB
+            what = f"{wanted.description or wanted.name} may take {size_mb:.0f} MB, more than the bus has room for"
+            raise NoRoom(f"{what}: make room, or give the wire a smaller `max_bytes`") from None
+        raise StorageError(f"the bus refused stream {wanted.name}: {e.description}") from None
     except nats.errors.TimeoutError:
         raise StorageError("JetStream does not answer: look at the server's log and its disk") from None

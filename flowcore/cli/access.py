@@ -125,16 +125,11 @@ def _apply(data: Path) -> bool:
 
 
 def _url(data: Path, mqtt: bool) -> str | None:
-    from urllib.parse import urlsplit
-
+    """What the user connects to, from other machines too when the runtime listens for them."""
     from flowcore.client.address import NotRunning, read_run_file
 
     try:
         run = read_run_file(data)
     except NotRunning:
         return None
-    url = str(run["url"])
-    if not mqtt:
-        return url
-    port = run.get("mqtt_port")
-    return f"mqtt://{urlsplit(url).hostname}:{port}" if port else None
+    return run.get("mqtt_url" if mqtt else "outside_url")

@@ -54,7 +54,7 @@ class explained:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, _trace: object) -> None:
-        from flowcore.client import CallFailed, NoAnswer, NotRunning
+        from flowcore.client import BadCertificate, CallFailed, NoAnswer, NotRunning, Untrusted
 
         if isinstance(error, CallFailed):
             wrong = Misused if error.code in _WRONG_USE else Failed
@@ -63,6 +63,11 @@ class explained:
             raise Failed(str(error), f"Start one: flowcore up --data {self._data}", code="not_running") from None
         if isinstance(error, NoAnswer):
             raise Failed(str(error), "See what it is doing: flowcore logs", code="no_answer") from None
+        if isinstance(error, Untrusted):
+            do = "Give the file with the certificates to trust: --ca FILE"
+            raise Failed(str(error), do, code="untrusted") from None
+        if isinstance(error, BadCertificate):
+            raise Misused(str(error), "") from None
         if isinstance(error, PermissionError):
             raise Failed(f"not allowed: {error}", "Use the account that started the runtime.", code="refused") from None
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from flowcore.cli.options import DATA, Data, Json
-from flowcore.cli.sub import Url
+from flowcore.cli.sub import Ca, Url
 
 
 def pub(
@@ -13,6 +13,7 @@ def pub(
     value: Annotated[str, typer.Argument(metavar="JSON", help="The value; - reads it from standard input.")],
     topic: Annotated[str, typer.Option(help="The message's topic, on a node's input.")] = "",
     url: Url = None,
+    ca: Ca = None,
     data: Data = DATA,
     json: Json = False,
 ) -> None:
@@ -25,7 +26,7 @@ def pub(
     from flowcore.client import connect
 
     async def run() -> None:
-        async with connect(url or data, name="flowcore pub") as client:
+        async with connect(url or data, ca=ca, name="flowcore pub") as client:
             await client.publish(subject, from_jsonable(payload), topic=topic)
 
     payload = parsed(value)

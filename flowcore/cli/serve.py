@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowcore.bus.tls import SYSTEM, Untrusted
 from flowcore.cli import out
 from flowcore.cli.files import read_flow_file, remember_base
 from flowcore.cli.folder import FlowFolder
@@ -21,6 +22,8 @@ from flowcore.runtime.results import HostError, HostLocked, Undrained
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from flowcore.bus.certificate import Certificate
+
 
 @dataclass(frozen=True)
 class ServeOptions:
@@ -34,7 +37,9 @@ class ServeOptions:
     host: str = ""
     host_id: str = ""
     nats: str | None = None
+    nats_ca: Path | None = None
     listen: str = "127.0.0.1"
+    certificate: "Certificate | None" = None
     nats_port: int = 4222
     mqtt_port: int = 1883
     drain_s: float = 10.0
@@ -66,7 +71,9 @@ class Serve:
                 host=options.host,
                 host_id=options.host_id,
                 nats_url=options.nats,
+                nats_trust=str(options.nats_ca.absolute()) if options.nats_ca else SYSTEM,
                 listen=options.listen,
+                certificate=options.certificate,
                 nats_port=options.nats_port,
                 mqtt_port=options.mqtt_port,
                 drain_s=options.drain_s,
@@ -77,6 +84,9 @@ class Serve:
             undrained = await host.run(self._started)
         except HostLocked as e:
             raise out.Failed(*_cut(str(e)), pid=e.pid) from None
+        except Untrusted as e:
+            do = "Give the file with the certificates to trust: --nats-ca FILE"
+            raise out.Failed(f"the bus at {host.url}: {e}", do) from None
         except HostError as e:  # its name is taken
             raise out.Failed(*_cut(str(e))) from None
         except (RuntimeError, OSError) as e:  # the bus or its storage

@@ -28,6 +28,10 @@ def simulate(
         str | None,
         typer.Option(help="mqtt://HOST:PORT or mqtts://HOST:PORT; else the broker of the runtime on --data."),
     ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Certificates to trust with mqtts:// (PEM); else those of the system."),
+    ] = None,
     user: Annotated[str | None, typer.Option(help="User name at the broker of --url.")] = None,
     password: Annotated[
         str | None, typer.Option(help="Password at the broker of --url.", envvar="FLOWCORE_MQTT_PASSWORD")
@@ -51,7 +55,7 @@ def simulate(
         played = make(devices, machines, seed)
     except UnknownDevices as e:
         raise out.Misused(str(e), "See: flowcore simulate --list") from None
-    broker = _broker(url, user, password) if url else _embedded(data)
+    broker = _broker(url, user, password, ca) if url else _embedded(data)
 
     def say(line: str) -> None:
         if json:
@@ -62,7 +66,8 @@ def simulate(
     player = Player(broker, played, rate_hz=rate, count=count, qos=qos, on_event=say)
     if not json:
         names = ", ".join(one.name for one in played[:5]) + (", .." if len(played) > 5 else "")
-        out.show(f"playing {names} at mqtt://{broker.host}:{broker.port}, {rate:g} readings/s each; Ctrl-C ends")
+        where = f"{'mqtts' if broker.tls else 'mqtt'}://{broker.host}:{broker.port}"
+        out.show(f"playing {names} at {where}, {rate:g} readings/s each; Ctrl-C ends")
     try:
         done = asyncio.run(_play(player))
     except NoBroker as e:
@@ -92,6 +97,7 @@ def _embedded(data: Path) -> "Broker":
     Raises:
         Failed: no runtime, or one without a listener of its own.
     """
+    from flowcore.bus import tls
     from flowcore.cli.link import explained
     from flowcore.client.address import read_run_file
     from flowcore.simulate.player import Broker
@@ -101,17 +107,18 @@ def _embedded(data: Path) -> "Broker":
     port = run.get("mqtt_port")
     if not port:
         raise out.Failed("this runtime has no MQTT listener of its own", "Name a broker: --url mqtt://HOST:PORT")
-    return Broker(urlsplit(run["url"]).hostname or "127.0.0.1", port, run.get("user"), run.get("password"))
+    own = urlsplit(run["url"])
+    context = tls.context(tls.OWN) if own.scheme == "tls" else None
+    return Broker(own.hostname or "127.0.0.1", port, run.get("user"), run.get("password"), context)
 
 
-def _broker(url: str, user: str | None, password: str | None) -> "Broker":
+def _broker(url: str, user: str | None, password: str | None, ca: Path | None) -> "Broker":
     """The broker that a URL names.
 
     Raises:
-        Misused: not an MQTT URL.
+        Misused: not an MQTT URL, or a file with certificates that cannot be read.
     """
-    import ssl
-
+    from flowcore.bus import tls
     from flowcore.simulate.player import Broker
 
     parts = urlsplit(url)
@@ -122,10 +129,14 @@ def _broker(url: str, user: str | None, password: str | None) -> "Broker":
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or port == -1:
         raise out.Misused(f"--url {url!r} is not an MQTT address", "For example: mqtt://192.168.1.5:1883")
     is_safe = parts.scheme == "mqtts"
+    try:
+        context = tls.context(str(ca) if ca else tls.SYSTEM) if is_safe else None
+    except tls.BadCertificate as e:
+        raise out.Misused(str(e)) from None
     return Broker(
         parts.hostname,
         port or (8883 if is_safe else 1883),
         user or (unquote(parts.username) if parts.username else None),
         password or (unquote(parts.password) if parts.password else os.environ.get("FLOWCORE_MQTT_PASSWORD")),
-        ssl.create_default_context() if is_safe else None,
+        context,
     )

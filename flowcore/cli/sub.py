@@ -1,5 +1,6 @@
 """`flowcore sub SUBJECT`: what goes over the bus, decoded, a line of JSON a message."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +9,13 @@ from flowcore.cli.options import DATA, Data, Json
 
 Url = Annotated[
     str | None,
-    typer.Option(metavar="URL", envvar="FLOWCORE_URL", help="nats://user:password@host:port instead of a data folder."),
+    typer.Option(
+        metavar="URL", envvar="FLOWCORE_URL", help="nats:// or tls:// user:password@host:port, no data folder."
+    ),
+]
+Ca = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Certificates to trust with tls:// (PEM); else those of the system."),
 ]
 
 
@@ -19,6 +26,7 @@ def sub(
         float | None, typer.Option(metavar="SECONDS", help="End with status 1 when none comes for so long.")
     ] = None,
     url: Url = None,
+    ca: Ca = None,
     data: Data = DATA,
     json: Json = False,
 ) -> None:
@@ -31,7 +39,7 @@ def sub(
 
     async def run() -> None:
         seen = 0
-        async with connect(url or data, name="flowcore sub") as client, client.subscribe(subject) as messages:
+        async with connect(url or data, ca=ca, name="flowcore sub") as client, client.subscribe(subject) as messages:
             while count is None or seen < count:
                 try:
                     message = await messages.next(timeout)

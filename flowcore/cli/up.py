@@ -1,11 +1,14 @@
 """`flowcore up`: run the bus and the runtime here, until Ctrl-C, SIGTERM or `flowcore down`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flowcore.cli.options import DATA, Data, Json
+
+if TYPE_CHECKING:
+    from flowcore.bus.certificate import Certificate
 
 
 def up(
@@ -36,10 +39,23 @@ def up(
             help="Stands for this machine: runtimes with different ones share no memory, even on one machine.",
         ),
     ] = "",
+    nats_ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Certificates to trust at a --nats that is tls:// (PEM); else the system's."),
+    ] = None,
     listen: Annotated[
         str,
         typer.Option(metavar="ADDRESS", help="Address of the listeners; beyond this machine only with access users."),
     ] = "127.0.0.1",
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Certificate chain (PEM): NATS and MQTT listeners take TLS connections only."
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its key (PEM, no password); else in the file of --tls-cert.")
+    ] = None,
     nats_port: Annotated[
         int, typer.Option(min=0, max=65535, help="NATS port; the next free one when taken, 0: any.")
     ] = 4222,
@@ -59,7 +75,9 @@ def up(
     from flowcore.cli.serve import Serve, ServeOptions
 
     _check_host(host, nats, has_files=bool(flows or watch))
-    _check_listen(listen, nats, data)
+    certificate = _certificate(tls_cert, tls_key, nats)
+    _check_nats_ca(nats_ca, nats)
+    _check_listen(listen, nats, data, certificate is not None)
     for file in flows or []:
         if not file.is_file():
             raise out.Failed(f"{file}: no such file", "Give the path of a flow file, for example flows/factory.json")
@@ -74,7 +92,9 @@ def up(
         host=host,
         host_id=host_id,
         nats=nats,
+        nats_ca=nats_ca,
         listen=listen,
+        certificate=certificate,
         nats_port=nats_port,
         mqtt_port=mqtt_port,
         drain_s=drain,
@@ -103,8 +123,44 @@ def _check_host(host: str, nats: str | None, has_files: bool) -> None:
         raise out.Misused("flows are deployed on the main host", "Leave FILE and --watch out here.")
 
 
-def _check_listen(listen: str, nats: str | None, data: Path) -> None:
-    """Refuse to be reachable from elsewhere while there is nobody who may come in."""
+def _certificate(tls_cert: Path | None, tls_key: Path | None, nats: str | None) -> "Certificate | None":
+    """The certificate of the listeners, looked at before anything is started."""
+    from flowcore.bus.certificate import BadCertificate, Certificate
+    from flowcore.cli import out
+
+    if tls_cert is None:
+        if tls_key is not None:
+            raise out.Misused("--tls-key is the key of a certificate", "Give it too: --tls-cert FILE")
+        return None
+    if nats is not None:
+        do = "Leave it out; for a server with TLS: --nats tls://HOST:PORT --nats-ca FILE"
+        raise out.Misused("--tls-cert is for the embedded server and does not go with --nats", do)
+    certificate = Certificate(tls_cert, tls_key or tls_cert)
+    try:
+        certificate.check()
+    except BadCertificate as e:
+        raise out.Failed(
+            str(e), "Give a certificate and its key as PEM files: --tls-cert FILE --tls-key FILE"
+        ) from None
+    return certificate
+
+
+def _check_nats_ca(nats_ca: Path | None, nats: str | None) -> None:
+    from flowcore.bus import tls
+    from flowcore.cli import out
+
+    if nats_ca is None:
+        return
+    if nats is None:
+        raise out.Misused("--nats-ca says whom to trust at --nats", "Leave it out, or give --nats tls://HOST:PORT")
+    try:
+        tls.context(str(nats_ca))
+    except tls.BadCertificate as e:
+        raise out.Misused(str(e)) from None
+
+
+def _check_listen(listen: str, nats: str | None, data: Path, has_tls: bool) -> None:
+    """Refuse to be reachable from elsewhere while there is nobody who may come in; say what others could overhear."""
     import ipaddress
 
     from flowcore.cli import out
@@ -122,3 +178,7 @@ def _check_listen(listen: str, nats: str | None, data: Path) -> None:
     if not data.exists() or not AccessStore(data).list():
         do = f"Add one: flowcore access add scada --subscribe 'flow.>' --data {data}"
         raise out.Failed(f"--listen {listen} would open the bus to other machines, and no access user exists", do)
+    if not has_tls:
+        out.note(
+            f"warning: on {listen} passwords and messages travel in the clear; give --tls-cert FILE --tls-key FILE"
+        )

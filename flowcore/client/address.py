@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from flowcore.bus import tls
+
 DEFAULT_FOLDER = ".flowcore"
 
 
@@ -27,6 +29,7 @@ class Target:
     user: str | None
     password: str | None
     folder: Path | None = None
+    trust: str = tls.SYSTEM  # whose certificate: `flowcore.bus.tls`
 
 
 def read_run_file(folder: Path) -> dict[str, Any]:
@@ -59,7 +62,12 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def find(target: str | os.PathLike[str] | None, user: str | None = None, password: str | None = None) -> Target:
+def find(
+    target: str | os.PathLike[str] | None,
+    user: str | None = None,
+    password: str | None = None,
+    ca: str | os.PathLike[str] | None = None,
+) -> Target:
     """The bus that `target` names: a URL, a data folder, or None for `.flowcore` here.
 
     Raises:
@@ -68,11 +76,13 @@ def find(target: str | os.PathLike[str] | None, user: str | None = None, passwor
     text = os.fspath(target) if target is not None else DEFAULT_FOLDER
     if "://" not in text:
         run = read_run_file(Path(text))
-        return Target(run["url"], user or run.get("user"), password or run.get("password"), Path(text))
+        trust = run.get("trust", tls.SYSTEM) if ca is None else os.fspath(ca)
+        return Target(run["url"], user or run.get("user"), password or run.get("password"), Path(text), trust)
     parts = urlsplit(text)
     host = parts.netloc.rpartition("@")[2]
     return Target(
         f"{parts.scheme}://{host}",
         user or (unquote(parts.username) if parts.username else None),
         password or (unquote(parts.password) if parts.password else None),
+        trust=tls.SYSTEM if ca is None else os.fspath(ca),
     )

@@ -9,6 +9,8 @@
 
     CallFailed       the runtime answered, with an error: `code`, `message`, `where`, `do`, `details`
     NoAnswer         nobody answered in time
+    NotRunning       nobody is there, or this user is not let in
+    Untrusted        the server's certificate is not trusted
 
 Delivery here is at most once: a program that must not lose a message takes it from a durable wire, or is a node.
 Invariant: a subscription holds at most its `queue` of messages; what is too much is dropped, oldest first, and counted.
@@ -28,6 +30,7 @@ from flowcore.buffers.fetch import Fetcher
 from flowcore.bus.connection import Connection
 from flowcore.bus.envelope import Malformed
 from flowcore.bus.permissions import outsider_inbox
+from flowcore.bus.tls import Untrusted
 from flowcore.client.address import NotRunning, Target, find
 from flowcore.client.message import Message, decode, encode
 from flowcore.client.tensor import Memory
@@ -137,6 +140,7 @@ class Client:
             password=target.password,
             name=name,
             inbox=inbox,
+            trust=target.trust,
             on_refused=self._on_refused,
         )
         self._fetcher = Fetcher(self._bus, inbox)
@@ -151,10 +155,14 @@ class Client:
 
         Raises:
             NotRunning: nothing listens there, or it does not let this user in.
+            Untrusted: its certificate is not trusted.
         """
         await _reach(self.target.url)
         try:
             await self._bus.connect(timeout=self._timeout)
+        except Untrusted as e:
+            await self._bus.close()
+            raise Untrusted(f"{self.target.url}: {e}") from None
         except TimeoutError:
             await self._bus.close()
             who = f"user {self.target.user!r}" if self.target.user else "a user without a name"
@@ -253,19 +261,23 @@ def connect(
     user: str | None = None,
     password: str | None = None,
     *,
+    ca: str | os.PathLike[str] | None = None,
     name: str = "flowcore client",
     timeout: float = 5.0,
 ) -> Client:
     """A client for `async with`.
 
     Args:
-        target: `nats://[user:password@]host:port`, a data folder (its `run.json` says the rest), or None: `.flowcore`.
+        target: `nats://[user:password@]host:port`, with TLS `tls://..`; a data folder (its `run.json` says the rest);
+            or None: `.flowcore`.
         user, password: as `flowcore access add` printed them.
+        ca: PEM file with the certificates to trust with `tls://`; None: those that the system trusts.
         timeout: seconds to reach the server.
     Raises:
         NotRunning: the data folder has no runtime.
+        BadCertificate: `ca` cannot be read.
     """
-    return Client(find(target, user, password), name=name, timeout=timeout)
+    return Client(find(target, user, password, ca), name=name, timeout=timeout)
 
 
 def _checked(subject: str) -> str:

@@ -165,7 +165,7 @@ class Node:
 
     @property
     def embedded_mqtt(self) -> dict[str, Any] | None:
-        """Host, port, user, password of the embedded MQTT listener: with `mqtt_subscribe` or `mqtt_publish`."""
+        """Host, port, tls, user, password of the embedded MQTT listener: with `mqtt_subscribe` or `mqtt_publish`."""
         return self.engine.extras.get("embedded_mqtt")
 
     def setting(self, name: str, message: Message | None = None) -> Any:

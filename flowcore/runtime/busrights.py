@@ -31,7 +31,7 @@ class BusRights:
         self.host, self.command = full_user("flowcore-host"), full_user("flowcore-command")
         self._access = access
         self._server: EmbeddedServer | None = None
-        self._mqtt_at: tuple[str, int] = ("", 0)
+        self._mqtt_at: dict[str, Any] = {}
         self._nodes: dict[Key, BusUser] = {}
         self._needed: dict[Key, BusUser] = {}  # what the newest plans ask for; `_nodes` may allow more for a while
         self._turn = asyncio.Lock()
@@ -45,14 +45,14 @@ class BusRights:
     def use(self, server: EmbeddedServer) -> None:
         """Tell this server from now on; it was started with `everyone()`."""
         self._server = server
-        self._mqtt_at = (server.listen, server.mqtt_port)
+        self._mqtt_at = {"host": server.local_host, "port": server.mqtt_port, "tls": server.has_tls}
 
     def mqtt(self, flow: str, process: str) -> dict[str, Any] | None:
-        """Host, port, user and password of the embedded MQTT broker for a process; None where there is none."""
+        """Host, port, tls, user and password of the embedded MQTT broker for a process; None where there is none."""
         user = self._nodes.get((flow, process + _MQTT))
         if user is None:
             return None
-        return {"host": self._mqtt_at[0], "port": self._mqtt_at[1], "user": user.name, "password": user.password}
+        return {**self._mqtt_at, "user": user.name, "password": user.password}
 
     def user(self, flow: str, process: str) -> BusUser:
         """The user of a process that was granted its rights.
@@ -163,6 +163,8 @@ def _both(one: BusUser, other: BusUser) -> BusUser:
     return replace(other, publish=publish, subscribe=subscribe)
 
 
-def shared_bus(url: str, user: str | None, password: str | None, flow: str, process: str) -> dict[str, str | None]:
+def shared_bus(
+    url: str, trust: str, user: str | None, password: str | None, flow: str, process: str
+) -> dict[str, str | None]:
     """How a node connects to a server that was there before us."""
-    return {"url": url, "user": user, "password": password, "inbox": inbox_prefix(flow, process)}
+    return {"url": url, "trust": trust, "user": user, "password": password, "inbox": inbox_prefix(flow, process)}

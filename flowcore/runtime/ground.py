@@ -64,6 +64,7 @@ class Ground:
     host_id: str  # what stands for this machine in handles of shared memory; "": what the machine is
     bus_url: str
     own_server: bool
+    bus_trust: str
     runner: str
     start_timeout_s: float
     drain_s: float
@@ -156,9 +157,15 @@ class Ground:
         if not self.own_server:
             parts = urlsplit(self.bus_url)
             user, password = (unquote(part) if part else None for part in (parts.username, parts.password))
-            return shared_bus(self.bus_url, user, password, plan.flow, plan.process)
+            return shared_bus(self.bus_url, self.bus_trust, user, password, plan.flow, plan.process)
         user_of = self.rights.user(plan.flow, plan.process)
-        return {"url": self.bus_url, "user": user_of.name, "password": user_of.password, "inbox": user_of.inbox}
+        return {
+            "url": self.bus_url,
+            "trust": self.bus_trust,
+            "user": user_of.name,
+            "password": user_of.password,
+            "inbox": user_of.inbox,
+        }
 
     # Rights, streams, hand-overs
 

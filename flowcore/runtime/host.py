@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from flowcore.bus import storage, subjects
+from flowcore.bus import storage, subjects, tls
 from flowcore.bus.access import AccessStore
 from flowcore.bus.bucket import Bucket, BucketError
+from flowcore.bus.certificate import Certificate
 from flowcore.bus.connection import Connection
 from flowcore.bus.envelope import unpack
 from flowcore.bus.jsonable import from_jsonable, jsonable
@@ -81,7 +82,9 @@ class HostOptions:
     host: str = ""  # the name of a member; "": the main host of its bus
     host_id: str = ""  # stands for this machine in handles of shared memory; "": what the machine is
     nats_url: str | None = None  # None: embedded server; else with user and password in it, where it asks for them
+    nats_trust: str = tls.SYSTEM  # whose certificate is trusted at `nats_url`: `flowcore.bus.tls`
     listen: str = "127.0.0.1"
+    certificate: Certificate | None = None  # the embedded server has TLS
     nats_port: int = 4222
     mqtt_port: int = 1883
     drain_s: float = 10.0
@@ -99,7 +102,7 @@ class Host:
         log_file: JSON lines, rotated.
         server: the embedded server, None with `nats_url`.
         connection: the host's own bus connection, with all rights.
-        url, user, password: how control services and the command connect (full rights; also in run.json).
+        url, user, password, trust: how control services and the command connect (full rights; also in run.json).
         secrets, access: the stores in the data folder.
         reconciler: `await reconciler.applied(flow, revision)` gives the result of a revision.
     """
@@ -113,6 +116,7 @@ class Host:
         self.folder = options.folder
         self.log_file = options.folder / "logs" / "flowcore.jsonl"
         self.url, self.user, self.password = "", None, None  # type: str, str | None, str | None
+        self.trust = options.nats_trust
         self.server = None
         self.secrets, self.access = SecretStore(options.folder), AccessStore(options.folder)
         self.stopping = False
@@ -197,6 +201,7 @@ class Host:
             host_id=self.options.host_id,
             bus_url=self.options.nats_url or self.url,
             own_server=self.server is not None,
+            bus_trust=self.trust,
             runner=self.options.runner,
             start_timeout_s=self.options.start_timeout_s,
             drain_s=self.options.drain_s,
@@ -219,6 +224,9 @@ class Host:
             url=self.url,
             user=self.user,
             password=self.password,
+            trust=self.trust,
+            outside_url=self.server.outside_url if self.server else self.url,
+            mqtt_url=self.server.mqtt_url if self.server else None,
             mqtt_port=self.server.mqtt_port if self.server else None,
             log=str(self.log_file.absolute()),
         )
@@ -233,12 +241,13 @@ class Host:
                 listen=options.listen,
                 nats_port=options.nats_port,
                 mqtt_port=options.mqtt_port,
+                certificate=options.certificate,
                 on_event=self._on_server,
             )
             await self.server.start(self._rights.everyone())
             self._started.append(self.server.stop)
             self._rights.use(self.server)
-            self.url = self.server.url
+            self.url, self.trust = self.server.url, tls.OWN
             host, command = self._rights.host, self._rights.command
             self.user, self.password = command.name, command.password
             self.connection = Connection(
@@ -247,6 +256,7 @@ class Host:
                 password=host.password,
                 name="flowcore host",
                 inbox=host.inbox,
+                trust=self.trust,
                 on_up=self._on_up,
             )
         else:
@@ -258,6 +268,7 @@ class Host:
                 user=self.user,
                 password=self.password,
                 name="flowcore host",
+                trust=self.trust,
                 on_up=self._on_up,
                 on_down=self._on_down,
             )

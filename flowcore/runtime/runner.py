@@ -106,6 +106,7 @@ class Runner:
             name=f"{self.flow}.{spec['process']}",
             inbox=bus.get("inbox") or "_INBOX",
             on_up=self._on_up,
+            trust=bus["trust"],
             on_down=self._on_down,
             on_refused=self._on_refused,
         )

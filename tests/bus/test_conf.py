@@ -1,41 +1,19 @@
 """The configuration files in `nats/`: each says when to choose it, and works on a real server."""
 
 import asyncio
-import datetime
-import ipaddress
+import contextlib
+import socket
 import ssl
 
-import nats
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from flowcore.bus import config, storage
+from flowcore.bus import config, storage, tls
+from flowcore.bus.certificate import Certificate
 from flowcore.bus.connection import Connection
 from flowcore.bus.permissions import full_user
 from flowcore.bus.ports import is_free
 from flowcore.bus.server import EmbeddedServer, ServerFailed
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    """A self-signed certificate for 127.0.0.1 and its key, as files."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = tmp_path / "cert.pem", tmp_path / "key.pem"
-    cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return cert_file, key_file
+from tests.certificates import make_certificate
 
 
 @pytest.mark.parametrize("name", ["embedded", "secured", "leaf", "cluster"])
@@ -45,22 +23,109 @@ def test_each_opens_with_when_to_choose_it(name):
     assert all(line.startswith("#") for line in opening.splitlines()) and "Choose it" in opening
 
 
-async def test_secured_speaks_tls_with_outsiders_and_plain_with_nodes(tmp_path, certificate):
-    server = EmbeddedServer(tmp_path, nats_port=0, mqtt_port=0, tls=certificate)
+def shown_certificate(port):
+    """What a TLS listener shows; nats-server's NATS listener speaks first, in the clear."""
+    with socket.create_connection(("127.0.0.1", port), 5) as plain:
+        plain.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            plain.recv(4096)
+        plain.settimeout(5)
+        with tls.context(tls.OWN).wrap_socket(plain) as safe:
+            return safe.getpeercert(binary_form=True)
+
+
+async def test_secured_speaks_tls_with_everybody(tmp_path):
+    """Outsiders check the certificate, our own processes need not; in the clear nobody comes in."""
+    certificate = Certificate(*make_certificate(tmp_path))
+    server = EmbeddedServer(tmp_path, nats_port=0, mqtt_port=0, certificate=certificate)
     user = full_user("host")
     await server.start([user])
     assert server.outside_url.startswith("tls://127.0.0.1:") and server.mqtt_url.startswith("mqtts://")
-    context = ssl.create_default_context(cafile=certificate[0])
-    outside = await nats.connect(server.outside_url, user=user.name, password=user.password, tls=context)
-    inside = Connection(server.url, user=user.name, password=user.password)
-    await inside.connect(5)
-    feed = await outside.subscribe("flow.>")
+    outside = Connection(server.outside_url, user=user.name, password=user.password, trust=str(certificate.chain))
+    inside = Connection(server.url, user=user.name, password=user.password, trust=tls.OWN)
+    for connection in (outside, inside):
+        await connection.connect(5)
+    heard = asyncio.Queue()
+    await outside.subscribe("flow.>", lambda *message: heard.put_nowait(message))
     await outside.flush()
     inside.publish("flow.x", b"1")
-    assert (await feed.next_msg(timeout=2)).data == b"1"
+    assert (await asyncio.wait_for(heard.get(), 2))[1] == b"1"
+    with pytest.raises(tls.Untrusted, match="self-signed"):
+        await Connection(server.outside_url, user=user.name, password=user.password).connect(5)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b'CONNECT {"user":"host","pass":"%b"}\r\nPING\r\n' % user.password.encode())
+    said = await asyncio.wait_for(reader.read(), 10)
+    assert said.startswith(b"INFO") and b"PONG" not in said  # and the connection is closed
+    writer.close()
     await outside.close()
     await inside.close()
     await server.stop()
+
+
+async def test_a_renewed_certificate_is_taken_up_by_both_listeners(tmp_path):
+    """Without a restart, and connections that are open stay; a pair that does not fit is left alone."""
+    told = []
+    certificate = Certificate(*make_certificate(tmp_path))
+    server = EmbeddedServer(
+        tmp_path, nats_port=0, mqtt_port=0, certificate=certificate, on_event=lambda *event: told.append(event)
+    )
+    user = full_user("host")
+    await server.start([user])
+    lost = []
+    inside = Connection(
+        server.url, user=user.name, password=user.password, trust=tls.OWN, on_down=lambda: lost.append(1)
+    )
+    await inside.connect(5)
+    first = ssl.PEM_cert_to_DER_cert(certificate.chain.read_text())
+    ports = (server.port, server.mqtt_port)
+    assert [await asyncio.to_thread(shown_certificate, port) for port in ports] == [first, first]
+
+    key = certificate.key.read_bytes()
+    make_certificate(tmp_path)
+    new_key = certificate.key.read_bytes()
+    certificate.key.write_bytes(key)
+    await server.renew_certificate()
+    assert "the one before stays" in told[-1][1] and "key is not the certificate's" in told[-1][1]
+    certificate.key.write_bytes(new_key)
+    await server.renew_certificate()
+    second = ssl.PEM_cert_to_DER_cert(certificate.chain.read_text())
+    assert [await asyncio.to_thread(shown_certificate, port) for port in ports] == [second, second] and second != first
+    await inside.flush()
+    assert not lost
+    await inside.close()
+    await server.stop()
+
+
+async def test_an_expired_certificate_keeps_no_flow_from_running(tmp_path):
+    """Only outsiders check it: it is said, and our own processes come in."""
+    told = []
+    certificate = Certificate(*make_certificate(tmp_path, days=-1))
+    server = EmbeddedServer(
+        tmp_path, nats_port=0, mqtt_port=0, certificate=certificate, on_event=lambda *event: told.append(event)
+    )
+    await server.start([full_user("host")])
+    assert "expired on" in told[0][1]
+    await server.stop()
+
+
+async def test_tls_is_never_left_out_when_it_was_asked_for(tmp_path):
+    """A server that leaves it to the client: nats-py alone would send the password in the clear."""
+    certificate = Certificate(*make_certificate(tmp_path))
+    lenient = tmp_path / "lenient.conf"
+    lenient.write_text((config.conf_folder() / "secured.conf").read_text() + "allow_non_tls: true\n")
+    server = EmbeddedServer(tmp_path, nats_port=0, mqtt_port=0, certificate=certificate, template=lenient)
+    user = full_user("host")
+    await server.start([user])
+    safe = Connection(server.outside_url, user=user.name, password=user.password, trust=str(certificate.chain))
+    await safe.connect(5)
+    assert safe.client._transport._io_writer.get_extra_info("cipher")
+    await safe.close()
+    await server.stop()
+    plain = EmbeddedServer(tmp_path / "plain", nats_port=0, mqtt_port=0)
+    await plain.start([user])
+    with pytest.raises(tls.Untrusted, match="no TLS"):
+        await Connection(plain.url.replace("nats:", "tls:"), user=user.name, password=user.password).connect(5)
+    await plain.stop()
 
 
 async def test_a_leaf_gives_its_feed_to_the_hub_and_keeps_its_wires(tmp_path):

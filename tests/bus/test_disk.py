@@ -1,6 +1,7 @@
-"""A full disk: an error at once, recovery by itself, nothing else harmed. On a 32 MB tmpfs; needs root to mount it."""
+"""A full disk: an error at once, recovery by itself, nothing else harmed. On a small tmpfs; needs root to mount it."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -17,16 +18,26 @@ from flowcore.bus.server import EmbeddedServer
 WIRE = {"producer": "a", "port": "out", "consumer": "b", "in_port": "in", "delivery": "durable"}
 
 
+@contextlib.contextmanager
+def mounted(folder, size_mb):
+    """A file system of its own; skips where it cannot be mounted."""
+    folder = folder / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_mb}m", "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True)
+    if done.returncode:
+        pytest.skip(f"cannot mount a small tmpfs: {done.stderr.decode().strip()}")
+    try:
+        yield SmallDisk(folder)
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 32 MB; `fill(leave)` lets another program take all but `leave` bytes, `free()` gives it back."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small tmpfs: {mounted.stderr.decode().strip()}")
-    yield SmallDisk(folder)
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    """32 MB; `fill(leave)` lets another program take all but `leave` bytes, `free()` gives it back."""
+    with mounted(tmp_path, 32) as disk:
+        yield disk
 
 
 class SmallDisk:
@@ -141,3 +152,32 @@ async def test_a_server_started_without_room_is_restarted_when_there_is_some(sma
         await bus.event("store_restart")
         await bus.publish(where.subject, b"after")
         assert (await bus.connection.jetstream().stream_info(where.stream)).state.messages == 2
+
+
+@pytest.mark.parametrize(("size_mb", "share"), [(500, 1 / 8), (120, 1 / 16)])
+async def test_a_small_disk_gets_small_streams(tmp_path, size_mb, share):
+    """The engine's streams take at most half of the room, so that a durable wire finds some; they keep their sizes."""
+    with mounted(tmp_path, size_mb) as disk:
+        for start in ("first", "again"):
+            async with Bus(disk.folder) as bus:
+                js = bus.connection.jetstream()
+                await storage.ensure(js, bus.server.room_bytes)
+                where = await storage.ensure_wire(js, "f", WIRE | {"durable": {"max_bytes": 16_000_000}})
+                assert (await js.stream_info("KV_state")).config.max_bytes == 256 * storage.MB * share
+                if start == "first":
+                    disk.fill(leave=2 * storage.MB)
+                    await bus.event("disk_full")
+                    continue
+                # The server started with little free: what is there was left as it is, and is whole again with room.
+                disk.free()
+                await bus.event("disk_free")
+                js = bus.connection.jetstream()
+                assert (await js.stream_info(where.stream)).config.max_bytes == 16_000_000
+                await bus.publish(where.subject, bytes(1_000_000))
+
+
+async def test_a_disk_without_room_is_refused_with_the_figure(small_disk):
+    """Too small for the smallest sizes: how much must be free is said."""
+    async with Bus(small_disk.folder) as bus:
+        with pytest.raises(storage.NoRoom, match=r"needs \d+ MB free"):
+            await storage.ensure(bus.connection.jetstream(), bus.server.room_bytes)

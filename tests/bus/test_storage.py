@@ -32,7 +32,8 @@ async def test_everything_has_a_size(js):
     await storage.ensure_wire(js, "f", wire())
     streams = {info.config.name: info.config for info in await js.streams_info()}
     assert set(streams) == {
-        "KV_flows", "KV_desired", "KV_state", "KV_context", "given_up", storage.wire_stream("f", wire()).stream
+        "KV_flows", "KV_desired", "KV_state", "KV_context", "KV_hosts", "KV_placed", "KV_handover", "given_up",
+        storage.wire_stream("f", wire()).stream
     }  # fmt: skip
     assert all(config.max_bytes and config.max_bytes > 0 and config.allow_direct for config in streams.values())
 

@@ -4,7 +4,16 @@ import secrets
 from typing import ClassVar
 
 from flowcore.node import Node
-from flowcore_nodes.iot.broker import EMBEDDED, Address, BadBroker, LinkConfig, address_of, check_topic
+from flowcore_nodes.iot.broker import (
+    EMBEDDED,
+    Address,
+    BadBroker,
+    LinkConfig,
+    Tls,
+    address_of,
+    check_topic,
+    tls_context,
+)
 from flowcore_nodes.iot.link import Link, Subscription
 
 
@@ -55,7 +64,9 @@ class Connects(Node):
         found = self.embedded_mqtt
         if found is None:
             raise BadBroker("there is no embedded broker here: give broker.url as mqtt://host:port")
-        return Address(found["host"], found["port"], found["user"], found["password"], None)
+        # Our own broker, on this machine: its certificate is for devices elsewhere to check.
+        tls = tls_context(Tls(insecure=True)) if found["tls"] else None
+        return Address(found["host"], found["port"], found["user"], found["password"], tls)
 
     def _client_id(self, subscription: Subscription | None) -> str:
         """A kept session needs the same name each time; any other a new one, so that no two meet at the broker."""

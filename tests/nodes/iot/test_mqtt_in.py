@@ -266,6 +266,7 @@ async def test_the_embedded_broker_is_the_hosts(nats_broker):
     """Without a URL the node uses what the host gives it."""
     extras = {
         "embedded_mqtt": {
+            "tls": False,
             "host": "127.0.0.1",
             "port": nats_broker.port,
             "user": nats_broker.user,

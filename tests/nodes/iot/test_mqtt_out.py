@@ -114,6 +114,7 @@ async def test_the_embedded_broker_needs_to_know_the_topics(nats_broker):
     """A message that may choose any topic would need rights for all of them: `allow` says which."""
     extras = {
         "embedded_mqtt": {
+            "tls": False,
             "host": "127.0.0.1",
             "port": nats_broker.port,
             "user": nats_broker.user,
