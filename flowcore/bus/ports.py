@@ -41,6 +41,11 @@ class Ports:
             self._write(remembered)
         return port
 
+    def remembered(self, name: str) -> int | None:
+        """The port of the last start; None before the first."""
+        found = self._read().get(name)
+        return found["port"] if found else None
+
     def _read(self) -> dict[str, dict[str, int]]:
         with contextlib.suppress(OSError, ValueError):  # a damaged file costs the memory, not the start
             found = json.loads(self._path.read_text())

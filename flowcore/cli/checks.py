@@ -5,7 +5,6 @@ import platform
 import re
 import resource
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,10 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from flowcore.cli import cgroup
+
 GB = 1 << 30
+_ROOMY_DISK = 2.2 * GB  # from here on `flowcore.bus.storage` gives every stream its usual size
 _KNOWN_HOLES_BEFORE = (2, 12)  # nats-server 2.11.6 and 2.11.7 come with old glibc and macOS wheels
 _PYTHONS = ((3, 11), (3, 14))
-_PORTS = (("NATS", 4222), ("MQTT", 1883), ("editor", 1880))
+_PORTS = (("NATS", "nats", 4222), ("MQTT", "mqtt", 1883))  # what, its name in ports.json, the usual one
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def bus_server() -> Iterator[Check]:
 
 def ports(data: Path) -> Iterator[Check]:
     """The ports a runtime takes; one that is taken is no failure, the next free one is used."""
+    from flowcore.bus.ports import Ports, is_free
     from flowcore.client.address import NotRunning, read_run_file
 
     try:
@@ -123,14 +126,15 @@ def ports(data: Path) -> Iterator[Check]:
         return
     except (NotRunning, OSError):
         pass
-    for name, port in _PORTS:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-                yield Check(f"port {port}", "ok", f"free, for {name}")
-            except OSError as e:
-                yield Check(f"port {port}", "warn", f"{e.strerror}", f"flowcore takes the next free one for {name}.")
+    for what, name, usual in _PORTS:
+        last = Ports(data).remembered(name)
+        port, why = (usual, "") if last is None else (last, ", as at the last start")
+        try:
+            is_free(port, "127.0.0.1")
+            yield Check(f"port {port}", "ok", f"free for {what}{why}")
+        except OSError as e:
+            do = f"flowcore up takes the next free one for {what} and prints it; clients outside need the new number."
+            yield Check(f"port {port}", "warn", f"for {what}{why}: {(e.strerror or str(e)).lower()}", do)
 
 
 def shared_memory() -> Iterator[Check]:
@@ -139,10 +143,12 @@ def shared_memory() -> Iterator[Check]:
 
     from flowcore.buffers.probe import probe
 
-    memory = psutil.virtual_memory()
-    state: Literal["ok", "warn", "fail"] = "ok" if memory.available > GB else "warn"
+    memory, limit = psutil.virtual_memory(), cgroup.memory_limit()
+    total = min(memory.total, limit or memory.total)
+    available = min(memory.available, total)
+    state: Literal["ok", "warn", "fail"] = "ok" if available > GB else "warn"
     do = "" if state == "ok" else "Frames and tensors want a gigabyte of free memory."
-    yield Check("memory", state, f"{memory.available / GB:.1f} of {memory.total / GB:.1f} GB available", do)
+    yield Check("memory", state, f"{available / GB:.1f} of {total / GB:.1f} GB available", do)
     found = probe()
     if found.kind == "memfd":
         yield Check("shared memory", "ok", "memfd, opened through /proc")
@@ -162,8 +168,12 @@ def limits() -> Iterator[Check]:
     else:
         yield Check("open files", "ok", f"{soft}, up to {_number(hard)}")
     most = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    of_group = cgroup.process_limit()
+    if of_group is not None and (most == resource.RLIM_INFINITY or of_group < most):
+        most = of_group
     if most != resource.RLIM_INFINITY and most < 1024:
-        yield Check("processes", "warn", f"at most {most}", "Each node is a process: ulimit -u 4096")
+        do = "Each node is a process: ulimit -u 4096, in Docker --pids-limit 4096"
+        yield Check("processes", "warn", f"at most {most}", do)
     else:
         yield Check("processes", "ok", _number(most))
 
@@ -185,10 +195,9 @@ def disk(data: Path) -> Iterator[Check]:
         yield Check(
             "disk", "fail", f"{free >> 20} MB free at {there}", "Make room: the bus stops storing when it is full."
         )
-    elif free < 2 * GB:
-        yield Check(
-            "disk", "warn", f"{free / GB:.1f} GB free at {there}", "Durable wires and state want two gigabytes."
-        )
+    elif free < _ROOMY_DISK:
+        do = "The bus reserves less than usual for state, history and given-up messages: they are full sooner."
+        yield Check("disk", "warn", f"{free / GB:.1f} GB free at {there}", do)
     else:
         yield Check("disk", "ok", f"{free / GB:.0f} GB free at {there}")
 

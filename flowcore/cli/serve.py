@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from flowcore.cli.files import read_flow_file, remember_base
 from flowcore.cli.folder import FlowFolder
 from flowcore.cli.live import show
 from flowcore.cli.simulators import Simulators
-from flowcore.cli.summary import summary
+from flowcore.cli.summary import not_drained, summary
 from flowcore.runtime.control import OPERATIONS, ControlError, ControlServices
 from flowcore.runtime.control.errors import explain
 from flowcore.runtime.host import Host, HostOptions
@@ -173,10 +173,7 @@ class Serve:
 
     def _say_undrained(self, undrained: list[Undrained]) -> None:
         for wire in undrained:
-            self.say(
-                f"not drained: {wire.flow} {wire.wire}: {wire.unacked} un-acked, handed over to the next start",
-                undrained={"flow": wire.flow, "wire": wire.wire, "unacked": wire.unacked},
-            )
+            self.say(not_drained(wire), undrained=asdict(wire))
 
     async def _end_beside(self) -> None:
         for task in self._beside:

@@ -1,6 +1,9 @@
-"""What a deploy did, in words."""
+"""What a deploy did, and what an end left undone, in words."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowcore.runtime.results import Undrained
 
 CHANGES = ("moved", "started", "restarted", "reconfigured", "rewired", "stopped")
 _NAMED = 8  # more node ids than this are counted, not named
@@ -25,6 +28,11 @@ def summary(done: dict[str, Any]) -> str:
 
 
 def _nodes(names: list[str]) -> str:
+def not_drained(wire: "Undrained") -> str:
+    """The line about a wire that still owed something at the end."""
+    return f"not drained: {wire.flow} {wire.wire}: {wire.unacked} un-acked, handed over to the next start"
+
+
     if len(names) <= _NAMED:
         return ", ".join(names)
     return f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"

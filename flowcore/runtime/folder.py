@@ -1,13 +1,18 @@
-"""The data folder: locked by the one host that uses it, with a file that says how to reach that host."""
+"""The data folder: locked by the one host that uses it, with a file that says how to reach that host.
+
+`stopped.json` says how the last host ended in order: whoever asked it to stop cannot be told over a bus that ends too.
+"""
 
 import fcntl
 import json
 import os
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flowcore.runtime.results import HostLocked
+from flowcore.runtime.results import HostLocked, Undrained
 
 
 class DataFolder:
@@ -30,6 +35,7 @@ class DataFolder:
             said = os.read(fd, 32).decode(errors="replace").strip()
             os.close(fd)
             raise HostLocked(str(self._folder), int(said) if said.isdigit() else None) from None
+        (self._folder / "stopped.json").unlink(missing_ok=True)  # of an earlier process, which may have had our number
         os.ftruncate(fd, 0)
         os.pwrite(fd, str(os.getpid()).encode(), 0)
         self._fd = fd
@@ -49,6 +55,22 @@ class DataFolder:
             json.dump({"pid": os.getpid(), "started_ns": time.time_ns(), **values}, file)
         new.replace(self._folder / "run.json")
 
+    def write_stopped(self, undrained: Sequence[Undrained]) -> None:
+        """Say that this process ended in order, and what was not drained."""
+        left = [asdict(wire) for wire in undrained]
+        new = self._folder / "stopped.json.new"
+        new.write_text(json.dumps({"pid": os.getpid(), "undrained": left}))
+        new.replace(self._folder / "stopped.json")
+
     def remove_run_file(self) -> None:
         """The host is not to be reached any more."""
         (self._folder / "run.json").unlink(missing_ok=True)
+
+
+def read_stopped(folder: Path, pid: int) -> list[Undrained] | None:
+    """What the host with this process id had not drained when it ended; None when it did not end in order."""
+    try:
+        said = json.loads((folder / "stopped.json").read_text())
+        return [Undrained(**wire) for wire in said["undrained"]] if said["pid"] == pid else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

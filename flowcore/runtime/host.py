@@ -301,6 +301,8 @@ class Host:
                     await self.shared.let_go(flow, (), {})
         for wire in undrained:
             event("not drained", logging.WARNING, flow=wire.flow, wire=wire.wire, unacked=wire.unacked)
+        with contextlib.suppress(OSError):  # a full disk must not keep it from ending
+            self._data.write_stopped(undrained)
         await self._undo()
         return undrained
 

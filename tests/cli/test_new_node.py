@@ -1,7 +1,9 @@
 """`flowcore new-node`, `nodes`, `doctor`: what needs no runtime."""
 
 import asyncio
+import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -61,6 +63,26 @@ async def test_doctor_says_what_is_there(flowcore):
     assert ran.json["state"] == "ok"
     assert all(check["do"] for check in ran.json["checks"] if check["state"] != "ok")
     assert "fit for flowcore" in (await flowcore("doctor", "--quick")).out
+
+
+async def test_doctor_looks_at_the_ports_of_the_data_folder(flowcore):
+    """Those of the last start: free, then taken by somebody else; and who has them while a runtime runs."""
+    up = await flowcore.up()
+    running = (await flowcore("doctor", "--quick")).out
+    assert "a runtime runs here: nats://127.0.0.1:" in running and f"process {up.pid}" in running
+    await flowcore("down")
+    port = json.loads((flowcore.data / "ports.json").read_text())["nats"]["port"]
+    ran = await flowcore("doctor", "--quick", "--json")
+    assert _check_of(ran, f"port {port}")["found"] == "free for NATS, as at the last start"
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        taken = _check_of(await flowcore("doctor", "--quick", "--json"), f"port {port}")
+    assert taken["state"] == "warn" and "address already in use" in taken["found"] and "next free one" in taken["do"]
+
+
+def _check_of(ran, name):
+    return next(check for check in ran.json["checks"] if check["name"] == name)
 
 
 async def _run(*command, env=None, cwd=None):

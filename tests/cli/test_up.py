@@ -102,3 +102,23 @@ async def test_json_events_of_up(flowcore, demo):
     lines = [json.loads(line) for line in await said(up, '"deployed"')]
     assert lines[0]["up"]["url"].startswith("nats://127.0.0.1:")
     assert lines[-1]["deployed"]["flow"] == "demo"
+
+
+async def test_down_names_what_was_not_drained(flowcore, demo):
+    """The wire into a paused node: in words, as JSON, and not any more after an end with nothing left."""
+    up = await flowcore.up("--drain", 30)
+    await flowcore("deploy", flowcore.write(demo))
+    await flowcore("pause", "demo.show")
+    for value in (20, 40):
+        await flowcore("inject", "demo.band", value)
+    down = await flowcore("down", "--json")
+    wire = {"flow": "demo", "wire": "band.changed>show.in", "unacked": 2}
+    assert (down.json["pid"], down.json["in_order"], down.json["undrained"]) == (up.pid, True, [wire])
+    assert down.json["took_s"] < 10
+
+    await flowcore.up()
+    words = (await flowcore("down")).out
+    assert "not drained: demo band.changed>show.in: 2 un-acked, handed over to the next start" in words
+    await flowcore.up()
+    await flowcore("resume", "demo.show")
+    assert (await flowcore("down", "--json")).json["undrained"] == []
