@@ -22,17 +22,18 @@ def summary(done: dict[str, Any]) -> str:
     what = "; ".join([*parts, kept]) if parts else f"nothing to change, {kept}"
     lines = [f"{flow}: revision {revision}{restored}: {what} ({_took(done['took_s'])})"]
     lines += [f"  note: {text}" for text in done["notes"]]
+    lines += [f"  {node}: still starting ({_took(seconds)})" for node, seconds in done["starting"].items()]
     lines += [f"  failed: {node}: {why}" for node, why in done["failed"].items()]
     lines += [f"  {text}" for text in done["problems"]]
     return "\n".join(lines)
 
 
-def _nodes(names: list[str]) -> str:
 def not_drained(wire: "Undrained") -> str:
     """The line about a wire that still owed something at the end."""
     return f"not drained: {wire.flow} {wire.wire}: {wire.unacked} un-acked, handed over to the next start"
 
 
+def _nodes(names: list[str]) -> str:
     if len(names) <= _NAMED:
         return ", ".join(names)
     return f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"

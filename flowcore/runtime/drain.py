@@ -15,6 +15,7 @@ from flowcore.runtime.supervise import Supervised
 
 _LOOK_S = 0.05
 _ANSWER_S = 2.0
+_STANDING = ("paused", "failed", "stopped", "starting")  # what handles nothing, however long we wait
 
 
 async def drain(runs: Mapping[str, FlowRun], drain_s: float, handovers: Handovers) -> list[Undrained]:
@@ -51,7 +52,7 @@ async def is_calm(run: FlowRun, with_fed: bool = False) -> bool:
         with_fed: also what nodes on other hosts feed; those have stopped their sources, too.
     """
     plans = {name: one.plan for name, one in run.processes.items()}
-    standing = {one.plan.node for one in run.processes.values() if one.state in ("paused", "failed", "stopped")}
+    standing = {one.plan.node for one in run.processes.values() if one.state in _STANDING}
     stuck = cannot_drain(plans, standing)
     if not with_fed:
         stuck = stuck | fed_from_elsewhere(plans)

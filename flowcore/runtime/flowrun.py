@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from flowcore.flow.resolved import ResolvedFlow
+from flowcore.runtime.late import PATIENCE_S, Late, LateStarts
 from flowcore.runtime.plans import KEPT, RECONFIGURED, RESTARTED, REWIRED, Planned, step, upstream_first, wire_changes
 from flowcore.runtime.process import StartFailed
 from flowcore.runtime.results import DeployResult
@@ -73,6 +74,7 @@ class FlowRun:
         self.processes: dict[str, Supervised] = {}
         self.impossible: dict[str, str] = {}
         self.turn = asyncio.Lock()  # held by whoever starts, replaces or stops processes
+        self.late = LateStarts(self.turn, self._go_late)
         self._ground = ground
 
     def of_node(self, node: str) -> list[Supervised]:
@@ -100,24 +102,19 @@ class FlowRun:
         steps = self._compare(planned.processes, retry_failed=revision != self.revision)
         added, closed = wire_changes(self.resolved, target)
         failed = dict(planned.impossible)
+        await self.late.drop([name for name in self.processes if name not in {**steps.keep, **steps.rewire}])
         await self._ground.grant(self.flow, planned.processes)
 
         held: Mapping[str, str] = {}
         if self._ground.is_shared(self.flow):
             held = await self._ground.arrive(self.flow, {*self.processes, *planned.processes}, list(steps.start))
         failed |= await self._prepare(steps, held)
-        free = {name: plan for name, plan in steps.start.items() if name not in held and plan.node not in failed}
+        waits = {*held, *(name for name in steps.start if name in self.late)}
+        free = {name: plan for name, plan in steps.start.items() if name not in waits and plan.node not in failed}
         await _all(self._go(name, plan) for name, plan in free.items())
         for name, plan in {**steps.keep, **steps.rewire, **steps.reconfigure}.items():
             self.processes[name].set_mode(plan.mode)
-        await _all(
-            self.processes[name].rewire(plan.wires_in, plan.wires_out, plan.streams)
-            for name, plan in {**steps.rewire, **steps.reconfigure}.items()
-            if any(
-                getattr(plan, ends) != getattr(self.processes[name].plan, ends)
-                for ends in ("wires_in", "wires_out", "streams")
-            )
-        )
+        await _all(_rewire(self.processes[name], plan) for name, plan in {**steps.rewire, **steps.reconfigure}.items())
         failed |= await self._reconfigure(steps)
         failed |= await self._switch(steps, failed)
         ended = {name: self.processes[name].last_inc for name in steps.stop}
@@ -149,6 +146,7 @@ class FlowRun:
             wires_added=added,
             wires_closed=closed,
             failed=failed,
+            starting=self.late.waiting(),
             notes=tuple(target.notes) if target else (),
             took_s=time.perf_counter() - begun,
         )
@@ -161,6 +159,9 @@ class FlowRun:
         steps = Steps(stop=[name for name in self.processes if name not in plans])
         for name, plan in plans.items():
             there = self.processes.get(name)
+            if going_on := self.late.goes_on(plan):
+                (steps.keep if going_on == KEPT else steps.rewire)[name] = plan
+                continue
             # One that is starting was prepared by an earlier try, which the bus did not let come to its end.
             if there is None or (there.state == "starting" and not there.is_up):
                 steps.start[name] = plan
@@ -186,7 +187,13 @@ class FlowRun:
                 there.handover = self._ground.take_handover(self.flow, name)
             try:
                 async with self._ground.starts:
-                    await there.prepare(plan)
+                    starting = asyncio.get_running_loop().create_task(there.prepare(plan))
+                    is_done = await _within(starting, None if name in held else PATIENCE_S)
+                if is_done:
+                    await starting
+                else:
+                    self.late.add(name, Late(plan, is_new, starting))
+                    await _rewire(there, plan)  # the old one, where it has one
             except StartFailed as e:
                 if name not in held:
                     failed[plan.node] = e.error
@@ -231,7 +238,18 @@ class FlowRun:
         self._ground.changed(
             there, "replace failed", f"{error.error}; the process that ran goes on", traceback=error.traceback
         )
-        await there.rewire(plan.wires_in, plan.wires_out, plan.streams)
+        await _rewire(there, plan)
+
+    async def _go_late(self, name: str, late: Late, error: StartFailed | None) -> None:
+        """What took long to start is ready: it gets what deploys have changed since."""
+        there, plan = self.processes[name], late.plan
+        if error is not None:
+            await self._keep_going(there, plan, error, late.is_new)
+            return
+        if await self._go(name, plan) is None:
+            there.set_mode(plan.mode)
+            await _rewire(there, plan)
+            self._ground.changed(there, "started", f"after {late.waited_s:.1f} s")
 
     async def _go(self, name: str, plan: ProcessPlan) -> str | None:
         there = self.processes[name]
@@ -249,7 +267,10 @@ class FlowRun:
 
         async def switch(name: str, plan: ProcessPlan) -> None:
             if plan.node in failed:
+                await self.late.drop([name])
                 await self.processes[name].discard()
+                return
+            if name in self.late:
                 return
             error = await self._go(name, plan)
             if error is not None:
@@ -275,6 +296,7 @@ class FlowRun:
 
     async def _stop(self, names: list[str], drain_s: float | None = None, quick: bool = False) -> dict[str, Any]:
         byes: dict[str, Any] = {}
+        await self.late.drop(names)
 
         async def stop(name: str) -> None:
             byes[name] = await self.processes[name].stop(drain_s, quick)
@@ -304,6 +326,23 @@ class FlowRun:
         ]
         kinds[STOPPED] = [node for node in kinds[STOPPED] if node not in self.impossible]
         return kinds
+
+
+async def _rewire(there: Supervised, plan: ProcessPlan) -> None:
+    """Give a process the wires of a plan, where they are others."""
+    wires = (plan.wires_in, plan.wires_out, plan.streams)
+    if wires != (there.plan.wires_in, there.plan.wires_out, there.plan.streams):
+        await there.rewire(*wires)
+
+
+async def _within(task: asyncio.Task[None], seconds: float | None) -> bool:
+    """Whether a task is done within that time; it is cancelled only when we are."""
+    try:
+        return bool((await asyncio.wait({task}, timeout=seconds))[0])
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, Any]]) -> None:

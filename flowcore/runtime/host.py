@@ -500,16 +500,17 @@ class Host:
         elsewhere = asyncio.gather(*there, return_exceptions=True)
         async with run.turn:
             chosen = list(run.processes.values()) if node is None else self._all_of(flow, node)
-            failures = await asyncio.gather(*(self._restart(one) for one in chosen))
+            failures = await asyncio.gather(*(self._restart(run, one) for one in chosen))
         errors = [error for error in failures if error]
         errors += [str(one) for one in await elsewhere if isinstance(one, Exception)]
         if errors:
             raise HostError("; ".join(errors))
 
-    async def _restart(self, one: Supervised) -> str | None:
+    async def _restart(self, run: FlowRun, one: Supervised) -> str | None:
+        plan = await run.late.take(one.plan.process)  # one that is slow to start begins anew
         try:
             async with self._ground.starts:
-                await one.restart()
+                await one.restart(plan)
         except StartFailed as e:
             if one.pid is None:
                 await one.start_later(e, one.plan)

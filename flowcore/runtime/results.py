@@ -82,8 +82,10 @@ class DeployResult:
     """What a deploy changed.
 
     A node id is in exactly one of the lists. `failed` holds what did not come up: node id -> why; a replaced node in
-    `failed` still runs its old process. `problems` is not empty when the stored document could not be applied, or only
-    in part; `retry`: the host tries again by itself (the bus or its storage was away).
+    `failed` still runs its old process. `starting` holds what is slow to start: node id -> seconds so far; it goes by
+    itself when it is ready, and a replaced one runs its old process until then. `problems` is not empty when the stored
+    document could not be applied, or only in part; `retry`: the host tries again by itself (the bus or its storage was
+    away).
     """
 
     flow: str
@@ -98,6 +100,7 @@ class DeployResult:
     wires_added: int = 0
     wires_closed: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    starting: dict[str, float] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     took_s: float = 0.0

@@ -208,14 +208,14 @@ class Supervised:
             if self._current is not None:
                 self._set(self._run_state())
 
-    async def restart(self) -> None:
-        """Replace the process by another of the same plan; start it anew when it had failed or waits.
+    async def restart(self, plan: ProcessPlan | None = None) -> None:
+        """Replace the process by another of the same plan (or this one); start it anew when it had failed or waits.
 
         Raises:
             StartFailed: the new one did not get ready; an old one that ran goes on.
         """
         self._intensity.reset()
-        await self.prepare(self.plan)
+        await self.prepare(plan or self.plan)
         await self.switch()
 
     async def start_later(self, error: StartFailed, plan: ProcessPlan) -> None:

@@ -70,6 +70,20 @@ class Write(Node):
         with open(self.config.path, "a") as file:
             file.write(f"{message.payload:g}\\n")
 
+class Slow(Node):
+    """Adds; it starts when a file is there."""
+    type = "hosttest/slow"
+    class Config(NodeConfig):
+        gate: str = field("", description="The file")
+        to_add: float = field(0.0, description="What is added")
+    value = In(float)
+    sum = Out(float)
+    async def on_start(self):
+        while not os.path.exists(self.config.gate):
+            await asyncio.sleep(0.01)
+    def on_message(self, message):
+        return message.derive(message.payload + self.config.to_add)
+
 class Broken(Node):
     """Fails to start."""
     type = "hosttest/broken"

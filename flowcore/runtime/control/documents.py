@@ -77,6 +77,10 @@ class Deployed(Answer):
     wires_added: int = 0
     wires_closed: int = 0
     failed: dict[str, str] = Field(default_factory=dict, description="Node id -> why it did not come up")
+    starting: dict[str, float] = Field(
+        default_factory=dict,
+        description="Node id -> seconds so far, of what is slow to start: it goes when it is ready",
+    )
     problems: list[str] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     took_s: float = 0.0

@@ -160,6 +160,7 @@ def _with_part(result: DeployResult, part: dict[str, Any]) -> DeployResult:
         result,
         **lists,
         failed={**result.failed, **part.get("failed", {})},
+        starting={**result.starting, **part.get("starting", {})},
         problems=(*result.problems, *part.get("problems", ())),
     )
 
