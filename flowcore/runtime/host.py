@@ -513,7 +513,7 @@ class Host:
                 await one.restart(plan)
         except StartFailed as e:
             if one.pid is None:
-                await one.start_later(e, one.plan)
+                await one.start_later(e, plan or one.plan)
             return f"{one.plan.flow}.{one.plan.process} did not start: {e.error}"
         return None
 
