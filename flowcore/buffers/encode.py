@@ -10,6 +10,7 @@ Nothing here runs fast enough for an event loop; all of it lets other threads ru
 """
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -38,7 +39,17 @@ def library(kind: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as e:
-        raise MissingLibrary(f"{kind} needs {name.partition('.')[0]}: {install} ({e})") from None
+        raise MissingLibrary(f"{missing(kind) or install} ({e})") from None
+
+
+def missing(kind: str) -> str:
+    """What to say when the library behind an encoding is not installed, "" when it is; imports nothing large."""
+    name, install = _LIBRARIES[kind]
+    try:
+        found = importlib.util.find_spec(name)
+    except ImportError:
+        found = None
+    return "" if found is not None else f"{kind} needs {name.partition('.')[0]}: {install}"
 
 
 def encode(
