@@ -23,7 +23,7 @@ from flowcore.node.message import Message, current
 from flowcore.node.node import GiveUp
 from flowcore.node.policies import Breaker, BreakerOpen, HandlerTimeout, is_late, retry_waits
 from flowcore.node.ports import PortTypeError
-from flowcore.node.resolve import ComesAgain, is_remote
+from flowcore.node.resolve import ComesAgain, remote_parts
 from flowcore.node.runs import LONGEST_RUN_S, Call, Run, Watched, some
 from flowcore.node.work import HandlerThread, Timer
 from flowcore.wires.receipt import Cause, Joined
@@ -91,7 +91,7 @@ class Handling:
         Raises:
             Stopping: the node is told to stop while it waits.
         """
-        if not is_remote(work):
+        if not remote_parts(work):
             waiting: Awaitable[None] = self._resolver.resolve(work)
         else:
             task = asyncio.ensure_future(self._resolver.resolve(work))
@@ -105,7 +105,8 @@ class Handling:
         try:
             await waiting
         except ComesAgain:
-            pass
+            if work.is_latest:
+                work.wire.counts["drops"] += 1
         except (BufferExpired, Malformed) as e:
             await self._engine.fail(e, Message.arrived(work))
         else:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from flowcore.buffers import BufferExpired, Codec, Spilled, Tensor
+from flowcore.buffers.handle import Kind
+from flowcore.buffers.spilled import parts
 from flowcore.bus.envelope import Malformed
 
 _AHEAD_BYTES = 64 << 20  # that are fetched before their turn
@@ -24,8 +26,8 @@ class ComesAgain(Exception):
 class Fetch(Protocol):
     """Brings bytes from another host."""
 
-    async def __call__(self, part: Tensor | Spilled, /) -> None:
-        """Fill it (`part.fill(data)`).
+    async def __call__(self, part: Tensor | Spilled, work: Any, /) -> None:
+        """Fill a part of the message of a work (`part.fill(data)`).
 
         Raises:
             BufferExpired: whoever has the bytes says that they are gone.
@@ -53,36 +55,36 @@ class Resolver:
         for work in works:
             for part in work.envelope.get("unresolved", ()):
                 if self._bytes < _AHEAD_BYTES and part.state == "remote":
-                    self._begin(part)
+                    self._begin(part, work)
 
-    def _begin(self, part: Tensor | Spilled) -> asyncio.Task:
+    def _begin(self, part: Tensor | Spilled, work: Any) -> asyncio.Task:
         task = self._under_way.get(id(part))
         if task is None:
-            task = self._under_way[id(part)] = asyncio.get_running_loop().create_task(self._fetch(part))
+            task = self._under_way[id(part)] = asyncio.get_running_loop().create_task(self._fetch(part, work))
             task.add_done_callback(lambda _: self._under_way.pop(id(part), None))
         return task
 
-    async def _fetch(self, part: Tensor | Spilled) -> None:
+    async def _fetch(self, part: Tensor | Spilled, work: Any) -> None:
         size_bytes = part.handle.nbytes if isinstance(part, Spilled) else part.nbytes
         self._bytes += size_bytes
         try:
-            await self._try(part)
+            await self._try(part, work)
         finally:
             self._bytes -= size_bytes
 
-    async def _try(self, part: Tensor | Spilled) -> None:
-        """Fetch one; after some tries it has expired."""
+    async def _try(self, part: Tensor | Spilled, work: Any) -> None:
+        """Fetch one; after some tries it has expired. A latest wire has something newer by then."""
         if self.fetch is None:
             part.expire("its bytes are on another host, and nothing here can fetch them")
             return
-        for tries in range(_TRIES):
+        for tries in range(1 if work.is_latest else _TRIES):
             try:
-                await self.fetch(part)
+                await self.fetch(part, work)
                 return
             except BufferExpired as e:
                 part.expire(str(e))
                 return
-            except (OSError, TimeoutError) as e:
+            except (OSError, ImportError) as e:
                 why = str(e) or type(e).__name__
                 await asyncio.sleep(_AGAIN_S * 2**tries)
         part.expire(f"its bytes could not be fetched: {why}")
@@ -96,16 +98,13 @@ class Resolver:
             ComesAgain: something is gone, and the message with it.
         """
         envelope: dict[str, Any] = work.envelope
-        parts = envelope["unresolved"]
-        waits = [self._begin(part) for part in parts if part.state == "remote"]
-        if waits:
-            await asyncio.gather(*waits)
-        if any(part.state == "expired" for part in parts) and _is_over(work):
-            raise ComesAgain
         try:
-            for key in ("payload", "meta"):
-                if key in envelope:
-                    envelope[key] = self._codec.resolve(envelope[key])
+            while envelope["unresolved"]:
+                if waits := [self._begin(part, work) for part in remote_parts(work)]:
+                    await asyncio.gather(*waits)
+                if any(part.state == "expired" for part in envelope["unresolved"]) and _is_over(work):
+                    raise ComesAgain
+                envelope["unresolved"] = settle(envelope, self._codec)
         except (BufferExpired, Malformed):
             envelope["payload"] = None  # what is left of it is nothing that could be sent or shown
             raise
@@ -113,11 +112,25 @@ class Resolver:
             del envelope["unresolved"]
 
 
-def is_remote(work: Any) -> bool:
-    """True when resolving a work means waiting for another host."""
-    return any(part.state == "remote" for part in work.envelope["unresolved"])
+def settle(envelope: dict[str, Any], codec: Codec) -> list[Tensor | Spilled]:
+    """Put the large parts of a message in place; returns tensors of other hosts that were in them.
+
+    Raises:
+        BufferExpired, Malformed: one is gone, or is not what its handle says.
+    """
+    is_whole = any(isinstance(part, Spilled) and part.handle.kind == Kind.VALUE for part in envelope["unresolved"])
+    for key in ("payload", "meta"):
+        if key in envelope:
+            envelope[key] = codec.resolve(envelope[key])
+    found = parts([envelope["payload"], envelope.get("meta")]) if is_whole else ()
+    return [part for part in found if part.state == "remote"]
+
+
+def remote_parts(work: Any) -> list[Tensor | Spilled]:
+    """What of the message of a work has to come from another host."""
+    return [part for part in work.envelope.get("unresolved", ()) if part.state == "remote"]
 
 
 def _is_over(work: Any) -> bool:
-    """True when the process that sent it has been followed by another."""
-    return work.wire.delivery == "reliable" and work.epoch != work.wire.epoch
+    """True when another message takes its place: a newer one of a latest wire, or that of the sender's next process."""
+    return work.is_latest or (work.wire.delivery == "reliable" and work.epoch != work.wire.epoch)

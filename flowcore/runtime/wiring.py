@@ -19,6 +19,7 @@ from flowcore.flow.resolved import WireSpec
 from flowcore.node.ports import In
 from flowcore.node.tensors import Tensors
 from flowcore.node.work import Foreign, ForeignInput
+from flowcore.runtime.fetching import Fetching
 from flowcore.runtime.incoming import Incoming
 from flowcore.runtime.page import wire_hash
 from flowcore.wires.durable import DurableInWire, DurableWire
@@ -69,6 +70,15 @@ class Wiring:
         self._inputs, self._take, self._on_reject = inputs, take, on_reject
         self._codec = tensors.codec
         self.incoming = Incoming(tensors)
+        self.fetching = Fetching(
+            self.flow,
+            spec["process"],
+            self.inc,
+            connection,
+            tensors,
+            deliver=take,
+            is_open=lambda wire: wire in self.ins.values(),
+        )
         self.on_new_port: Callable[[OutPort], None] = lambda port: None  # a hidden one, wired while the node runs
         self._origin = Origin(self.flow, self.node, self.inc)
         self._ack_of: dict[str, OutWire] = {}
@@ -90,12 +100,13 @@ class Wiring:
         self._specs: dict[str, WireSpec] = {}
         self._streams: dict[str, dict] = dict(spec.get("streams") or {})
         self._wires_in = list(spec["wires_in"])
+        self.fetching.set_wires(spec["wires_in"], spec["wires_out"])
         self._set_outs(spec["wires_out"])
 
     def port(self, name: str) -> OutPort:
         """An output; hidden ones come into being when they are first wired."""
         if name not in self.ports:
-            self.ports[name] = OutPort(self._origin, name, self._publish, self._codec)
+            self.ports[name] = OutPort(self._origin, name, self._publish, self._codec, self.fetching.shown.add)
             self.on_new_port(self.ports[name])
         return self.ports[name]
 
@@ -105,6 +116,7 @@ class Wiring:
         """Listen; nothing is taken before `go_live`."""
         await self.connection.subscribe(subjects.ack(self.flow, self.node, "*", "*", "*"), self._on_ack)
         await self.connection.subscribe(subjects.into(self.flow, self.node, ">"), self._on_foreign)
+        await self.fetching.subscribe()
         async with self._rewiring:
             await self._set_ins(self._wires_in)
 
@@ -140,6 +152,7 @@ class Wiring:
         """Have exactly these wires; what is un-acked on a closed one stays owed for `drain_timeout_s`."""
         async with self._rewiring:
             self._streams = dict(streams)
+            self.fetching.set_wires(wires_in, wires_out)
             self._set_outs(wires_out)
             self._wires_in = list(wires_in)
             await self._set_ins(wires_in)
@@ -285,6 +298,7 @@ class Wiring:
                 await self._close_in(name)
             elif isinstance(self.ins[name], InWire):
                 self.ins[name].resize(_taken_at_most(new))
+                self.ins[name].encoding = new.encode
                 self._specs[f"in {name}"] = new
         self._names = set(wanted)
         for name, spec in wanted.items():
@@ -326,6 +340,7 @@ class Wiring:
         wire.id_prefix = f"{spec.producer}.{spec.port}:"
         wire.check = self._checks.get(spec.in_port)
         wire.page_hash = wire_hash(spec.id)
+        wire.encoding = spec.encode
         self.ins[wire_id] = wire
         if isinstance(wire, InWire):
             if not wire.is_fed_alone:
@@ -455,7 +470,7 @@ class Wiring:
             self.connection.publish(reply, json.dumps(body).encode())
 
     def _take_items(self, items: list[Item]) -> None:
-        self._take(items)
+        self.fetching.take(items)
 
     # -- timers ---------------------------------------------------------------------------------------------------
 
@@ -519,6 +534,7 @@ class Wiring:
         """End what runs by itself."""
         if self._tick_at is not None:
             self._tick_at.cancel()
+        self.fetching.close()
         for wire in [*self.outs.values(), *self.ins.values()]:
             if isinstance(wire, DurableWire):
                 await wire.close(0.0)

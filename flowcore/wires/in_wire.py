@@ -87,8 +87,9 @@ class InWire:
         self.taken: deque[Item] = deque()  # past the floor, in order
         self.counts = {"taken": 0, "duplicates": 0, "gaps": 0, "drops": 0}
         self.is_fed_alone = is_fed_alone
-        self.in_port = self.id_prefix = ""  # these five are set and read by the node's process
+        self.in_port = self.id_prefix = ""  # these six are set and read by the node's process
         self.check: Any = None
+        self.encoding: Any = None
         self.page_hash = 0
         self.kind: tuple = ()
         self.on_unsaid: Callable[[], None] = lambda: None  # something is to be said within ACK_TIMER_S

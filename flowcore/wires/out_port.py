@@ -64,9 +64,17 @@ class OutPort:
         name: the port's.
         publish: sends bytes on a subject, at once; False when the bus is away.
         codec: packs envelopes; a process's ports share one.
+        on_held: called with the port's name and the slots that a message of it names.
     """
 
-    def __init__(self, origin: Origin, name: str, publish: Publish, codec: Codec = PLAIN) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        name: str,
+        publish: Publish,
+        codec: Codec = PLAIN,
+        on_held: Callable[[str, tuple[Any, ...]], None] = lambda name, holds: None,
+    ) -> None:
         self.name = name
         self.epoch = origin.epoch
         self.seq = 0
@@ -77,7 +85,7 @@ class OutPort:
         self.is_held = False  # the newest message names slots
         self.on_credit: Callable[[], None] = lambda: None
         self.on_freed: Callable[[], None] = lambda: None  # a wire has forgotten messages that were acked
-        self._codec = codec
+        self._codec, self._on_held = codec, on_held
         self._publish = publish
         self._subject = subjects.out(origin.flow, origin.node, name)
         self._prefix = f"{origin.node}.{name}:{origin.epoch}:"
@@ -145,6 +153,7 @@ class OutPort:
                 raise MessageTooLarge(self.name, len(packed))
         if codec.has_taken:
             codec.has_taken, holds = False, codec.taken
+            self._on_held(self.name, holds)
         else:
             holds = ()
         self.is_held = bool(holds)
@@ -218,7 +227,10 @@ class OutPort:
         What waits in a cycle must not hold a slot that a node of the cycle waits for, or it stands still.
         """
         own = self._codec.apart(kept.packed) if kept.holds else (kept.packed, ())
-        return None if own is None else Kept(kept.seq, own[0], None, kept.sent_s, kept.payload_key, own[1])
+        if own is None:
+            return None
+        self._on_held(self.name, own[1])
+        return Kept(kept.seq, own[0], None, kept.sent_s, kept.payload_key, own[1])
 
     def inline(self, kept: Kept) -> bytes:
         """The envelope with its tensors in it, however long: for streams and hand-overs, which outlive every slot."""
