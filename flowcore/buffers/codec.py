@@ -12,6 +12,7 @@ from flowcore.buffers.errors import BufferExpired
 from flowcore.buffers.handle import Handle, Kind, handle_of, unpack_inline
 from flowcore.buffers.lease import Lease
 from flowcore.buffers.lingering import Lingering
+from flowcore.buffers.memory import resolve
 from flowcore.buffers.place import host_id
 from flowcore.buffers.pool import Pool
 from flowcore.buffers.pools import Pools
@@ -158,7 +159,21 @@ class Codec:
             lease = self.pools.take(value.nbytes)
             copy_into(lease, value)
             return self._own(lease, Kind.TENSOR, typestr, value.shape, value.nbytes)
+        if not isinstance(value, type) and hasattr(value, "__cuda_array_interface__"):
+            return self._from_device(value)
         return plain(value)
+
+    def _from_device(self, value: Any) -> Extension:
+        from flowcore.buffers import cuda_arrays
+
+        array = cuda_arrays.contiguous(value)
+        device = resolve(f"cuda:{array.device.id}")
+        if array.nbytes < self._threshold or device == "cpu":
+            return self._default(cuda_arrays.to_numpy(array))
+        check_dtype(array.dtype.str)
+        lease = self.pools.take(array.nbytes, device)
+        cuda_arrays.copy_into(lease, array)
+        return self._own(lease, Kind.TENSOR, array.dtype.str, array.shape, array.nbytes)
 
     def _tensor(self, tensor: Tensor) -> Extension:
         if tensor.state == "private":

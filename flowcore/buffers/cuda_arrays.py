@@ -98,14 +98,14 @@ def used_on(lease: Lease, stream: Any) -> None:
     memory.begin(lease.slot, (cuda_driver.driver().stream_of(memory.device, stream),))
 
 
-def is_device_array(value: Any) -> bool:
-    """Whether it is an array on a device, of whatever library."""
-    return not isinstance(value, type) and hasattr(value, "__cuda_array_interface__")
-
-
 def contiguous(value: Any) -> Any:
     """A device array of any library as a cupy array in C order; a copy only where it was not."""
     return cuda_driver.driver().contiguous(value)
+
+
+def to_numpy(array: Any) -> Any:
+    """A copy of a cupy array in host memory."""
+    return cuda_driver.driver().to_numpy(array)
 
 
 def copy_into(lease: Lease, source: Any) -> None:

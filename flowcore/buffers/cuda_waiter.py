@@ -72,9 +72,9 @@ class Waiter:
 
     def _is_begun(self, job: _Job) -> bool:
         """Record what the job waits for; False when there is nothing to wait for."""
-        driver = cuda_driver.driver()
         events: list[tuple[int, int]] = []
         try:
+            driver = cuda_driver.driver()
             for stream in job.streams:
                 if not stream.is_lasting:
                     driver.synchronize(stream.device)
@@ -91,8 +91,8 @@ class Waiter:
         return bool(events)
 
     def _is_over(self, events: list[tuple[int, int]], job: _Job) -> bool:
-        driver = cuda_driver.driver()
         try:
+            driver = cuda_driver.driver()
             if not all(driver.is_done(event) for _, event in events):
                 return False
         except CudaError as e:

@@ -75,8 +75,9 @@ class Pools:
         """
         from flowcore.buffers.tensor import Tensor
 
-        dims = (index(shape),) if isinstance(shape, SupportsIndex) else tuple(index(length) for length in shape)
-        if any(length < 0 for length in dims):
+        lengths: Any = shape if hasattr(shape, "__iter__") else (shape,)
+        dims = tuple(map(index, lengths))
+        if min(dims, default=0) < 0:
             raise ValueError(f"a tensor of shape {dims}")
         typestr = typestr_of(dtype)
         nbytes = size_of(typestr, dims)

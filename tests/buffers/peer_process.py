@@ -1,18 +1,18 @@
-"""Another process with buffers of its own, told what to do through its standard input (see `conftest.py`).
-
-Each request is a pickled tuple of a command's name and its arguments, each answer a pickled (result, error).
-"""
+"""Another process with buffers of its own, told what to do through its standard input (see `conftest.py`)."""
 
 import gc
-import pickle
 import sys
 import time
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from flowcore.buffers import Codec, Pools, Readers
+from tests.buffers.peer_answers import answer_all
 
 
 class Peer:
@@ -78,20 +78,4 @@ def described(value: Any) -> Any:
     return value
 
 
-def main() -> None:
-    """Answer until the other side closes."""
-    peer = Peer()
-    while True:
-        try:
-            command, *arguments = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        try:
-            answer = getattr(peer, command)(*arguments), None
-        except Exception as e:
-            answer = None, f"{type(e).__name__}: {e}"
-        pickle.dump(answer, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-
-
-main()
+answer_all(Peer())
