@@ -58,7 +58,10 @@ class ProgramFailed(Exception):
 
 
 class Control:
-    """`async with Control(folder) as control:` listens; the programs find it by `control.environ`."""
+    """`async with Control(folder) as control:` listens; the programs find it by `control.environ`.
+
+    At the end of the block they are told by the end of their connection, at which sources stop by themselves.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "peers.sock"

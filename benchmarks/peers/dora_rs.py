@@ -29,24 +29,21 @@ class Dora:
         if frames == IN_PLACE:
             self.settings = (
                 f"`dora run`; Arrow structs passed on as they came; queue_size {_QUEUE:,}, as its page on performance "
-                f"advises (frames: {_FRAME_QUEUE}, the default), queue_policy drop_oldest, the default; frames written "
-                f"in place (send_output_raw), shared_memory_pool_size {_POOL}"
+                "advises, and queue_policy backpressure, which drops only past ten times that; frames: written in "
+                f"place (send_output_raw), queue_size {_FRAME_QUEUE} and drop_oldest, the defaults, "
+                f"shared_memory_pool_size {_POOL}"
             )
 
     @contextlib.asynccontextmanager
     async def rig(self, work: Work, folder: Path) -> AsyncIterator[ProgramsRig]:
         """A dataflow that runs."""
-        family = Family(folder)
-        async with Control(folder) as control:
-            try:
-                path, dataflow = folder / "dataflow.yml", _dataflow(work, self._environ(work, control))
-                path.write_text(json.dumps(dataflow, indent=1))  # YAML is a superset of JSON
-                environ = {"PATH": f"{self._installed.interpreter.parent}:/usr/bin:/bin", "DORA_ZENOH_MULTICAST": "off"}
-                await family.start([self._installed.program, "run", path, "--log-level", "warn"], environ)
-                await control.until_joined(*(node["id"] for node in dataflow["nodes"]))
-                yield ProgramsRig(control, family)
-            finally:
-                await family.end()
+        async with Family(folder) as family, Control(folder) as control:
+            path, dataflow = folder / "dataflow.yml", _dataflow(work, self._environ(work, control))
+            path.write_text(json.dumps(dataflow, indent=1))  # YAML is a superset of JSON
+            environ = {"PATH": f"{self._installed.interpreter.parent}:/usr/bin:/bin", "DORA_ZENOH_MULTICAST": "off"}
+            await family.start([self._installed.program, "run", path, "--log-level", "warn"], environ)
+            await control.until_joined(*(node["id"] for node in dataflow["nodes"]))
+            yield ProgramsRig(control, family)
 
     def _environ(self, work: Work, control: Control) -> dict[str, str]:
         frames = {"PEERS_FRAMES": self._frames} if work.is_frames else {}
@@ -58,9 +55,11 @@ def _dataflow(work: Work, environ: Mapping[str, str]) -> dict[str, Any]:
     nodes = [_node(name, environ) for name in names]
     if environ.get("PEERS_FRAMES") == IN_PLACE:
         nodes[0]["shared_memory_pool_size"] = _POOL
-    queue = _FRAME_QUEUE if work.is_frames else _QUEUE
+    queue: dict[str, Any] = {"queue_size": _QUEUE, "queue_policy": "backpressure"}
+    if work.is_frames:
+        queue = {"queue_size": _FRAME_QUEUE}
     for before, node in zip(names, nodes[1:], strict=False):
-        node["inputs"] = {"in": {"source": f"{before}/out", "queue_size": queue}}
+        node["inputs"] = {"in": {"source": f"{before}/out", **queue}}
     if work.has_busy:
         nodes.append(_node("busy", environ))
     return {"nodes": nodes}

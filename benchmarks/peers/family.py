@@ -7,6 +7,8 @@ import signal
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import psutil
 
@@ -16,7 +18,7 @@ _STOP_S = 5.0
 
 
 class Family:
-    """Starts programs; `end()` ends them and everything that came of them, and nothing else."""
+    """`async with Family(folder) as family:` ends what it started and all that came of it, and nothing else."""
 
     def __init__(self, folder: Path) -> None:
         self.log = folder / "programs.log"
@@ -43,7 +45,12 @@ class Family:
                 found += [one, *one.children(recursive=True)]
         return found
 
-    async def end(self) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """SIGINT, some seconds to stop by themselves, then SIGKILL for whatever is left."""
         family = self.processes()
         for program in reversed(self._programs):
@@ -58,4 +65,3 @@ class Family:
                 one.kill()  # psutil checks that the pid is still the process that was seen
         for program in self._programs:
             await program.wait()
-        self._programs.clear()

@@ -63,18 +63,14 @@ class NodeRed:
     @contextlib.asynccontextmanager
     async def rig(self, work: Work, folder: Path) -> AsyncIterator[ProgramsRig]:
         """A Node-RED with a user folder of its own."""
-        family = Family(folder)
         (folder / "settings.js").write_text(_SETTINGS % json.dumps(str(_NODES)))
         (folder / "flows.json").write_text(json.dumps(_flow(work, self._stage)))
-        async with Control(folder) as control:
-            try:
-                environ = {**control.environ, "PEERS_BATCH": str(self._batch), "NODE_ENV": "production"}
-                arguments: list[str | Path] = ["--userDir", folder, "--settings", folder / "settings.js"]
-                await family.start([self._installed.interpreter, self._installed.program, *arguments], environ)
-                await control.until_joined("source", "sink", *(["busy"] if work.has_busy else []))
-                yield ProgramsRig(control, family)
-            finally:
-                await family.end()
+        async with Family(folder) as family, Control(folder) as control:
+            environ = {**control.environ, "PEERS_BATCH": str(self._batch), "NODE_ENV": "production"}
+            arguments: list[str | Path] = ["--userDir", folder, "--settings", folder / "settings.js"]
+            await family.start([self._installed.interpreter, self._installed.program, *arguments], environ)
+            await control.until_joined("source", "sink", *(["busy"] if work.has_busy else []))
+            yield ProgramsRig(control, family)
 
 
 def _flow(work: Work, stage: str) -> list[dict[str, Any]]:

@@ -43,12 +43,11 @@ class Flowcore:
     @contextlib.asynccontextmanager
     async def rig(self, work: Work, folder: Path) -> AsyncIterator["_Rig"]:
         """A runtime with one flow."""
-        async with Control(folder) as control:
-            socket = control.environ["PEERS_SOCKET"]
-            async with Runtime(folder / "runtime", "--drain", "0", plugins=[_plugin(folder), _PROGRAMS]) as runtime:
-                await runtime.deploy(_document(work, self._stage, self._ack, socket))
-                await control.until_joined("source", "sink", *(["busy"] if work.has_busy else []))
-                yield _Rig(control, runtime)
+        runtime = Runtime(folder / "runtime", "--drain", "0", plugins=[_plugin(folder), _PROGRAMS])
+        async with runtime, Control(folder) as control:  # left first: its end is the end of the sources
+            await runtime.deploy(_document(work, self._stage, self._ack, control.environ["PEERS_SOCKET"]))
+            await control.until_joined("source", "sink", *(["busy"] if work.has_busy else []))
+            yield _Rig(control, runtime)
 
 
 class _Rig:

@@ -40,25 +40,21 @@ class RawNats:
         """A server and the programs of the chain."""
         configuration = folder / "nats.conf"
         configuration.write_text(_CONFIGURATION.format(folder=folder, max_payload=_MAX_PAYLOAD))
-        family = Family(folder)
-        async with Control(folder) as control:
-            try:
-                await family.start([nats_server_program(), "-c", configuration], {})
-                environ = {**control.environ, "PEERS_NATS": await _address(folder)}
-                if work.is_frames:
-                    environ["PEERS_FRAMES"] = "1"
-                roles = ["sink", *(f"pass{hop}" for hop in range(1, work.hops)), "source"]
-                for index, role in enumerate(roles):  # from the end, so that nobody publishes to nobody
-                    hop = work.hops - index
-                    arguments = [role.rstrip("0123456789"), f"hop.{hop}", f"hop.{hop + 1}"]
-                    await family.start([sys.executable, _PROGRAM, *arguments], {**environ, "PEERS_NAME": role})
-                    await control.until_joined(role)
-                if work.has_busy:
-                    await family.start([sys.executable, _PROGRAM, "busy", "busy", "-"], environ)
-                    await control.until_joined("busy")
-                yield ProgramsRig(control, family)
-            finally:
-                await family.end()
+        async with Family(folder) as family, Control(folder) as control:
+            await family.start([nats_server_program(), "-c", configuration], {})
+            environ = {**control.environ, "PEERS_NATS": await _address(folder)}
+            if work.is_frames:
+                environ["PEERS_FRAMES"] = "1"
+            roles = ["sink", *(f"pass{hop}" for hop in range(1, work.hops)), "source"]
+            for index, role in enumerate(roles):  # from the end, so that nobody publishes to nobody
+                hop = work.hops - index
+                arguments = [role.rstrip("0123456789"), f"hop.{hop}", f"hop.{hop + 1}"]
+                await family.start([sys.executable, _PROGRAM, *arguments], {**environ, "PEERS_NAME": role})
+                await control.until_joined(role)
+            if work.has_busy:
+                await family.start([sys.executable, _PROGRAM, "busy", "busy", "-"], environ)
+                await control.until_joined("busy")
+            yield ProgramsRig(control, family)
 
 
 async def _address(folder: Path) -> str:

@@ -53,7 +53,7 @@ async def play(
                 except Exception as error:
                     fault = f"{work.name}, round {number + 1}: {type(error).__name__}: {error}"
                     entry.faults.append(fault)
-                    say(f"{name}: {fault}{_last_words(Path(folder))}")
+                    say("\n".join([f"{name}: {fault}", *_last_words(error, Path(folder))]))
                     continue
             entry.rounds.append(found)
             said = ", ".join(f"{key} {value:,.0f}" for key, value in found.figures.items())
@@ -73,6 +73,8 @@ def _counted(processes: Iterable[psutil.Process]) -> dict[str, int]:
     return counts
 
 
-def _last_words(folder: Path) -> str:
+def _last_words(error: Exception, folder: Path) -> list[str]:
+    """What the log of its programs, or of its runtime, ends with."""
     log = folder / "programs.log"
-    return "\n" + "\n".join(log.read_text(errors="replace").splitlines()[-8:]) if log.exists() else ""
+    lines = log.read_text(errors="replace").splitlines()[-8:] if log.exists() else []
+    return [*getattr(error, "__notes__", []), *lines]
