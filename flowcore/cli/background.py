@@ -24,7 +24,8 @@ def ensure(data: Path) -> str | None:
     except NotRunning:
         pass
     said = data / "logs" / "up.out"
-    said.parent.mkdir(parents=True, exist_ok=True)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    said.parent.mkdir(exist_ok=True)
     with said.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "flowcore.cli", "up", "--data", str(data)],

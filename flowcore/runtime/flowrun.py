@@ -246,15 +246,14 @@ class FlowRun:
         if error is not None:
             await self._keep_going(there, plan, error, late.is_new)
             return
-        if await self._go(name, plan) is None:
+        if await self._go(name, plan, wired=plan) is None:
             there.set_mode(plan.mode)
-            await _rewire(there, plan)
             self._ground.changed(there, "started", f"after {late.waited_s:.1f} s")
 
-    async def _go(self, name: str, plan: ProcessPlan) -> str | None:
+    async def _go(self, name: str, plan: ProcessPlan, wired: ProcessPlan | None = None) -> str | None:
         there = self.processes[name]
         try:
-            await there.switch()
+            await there.switch(wired)
         except StartFailed as e:
             if there.pid is None:
                 await there.start_later(e, plan)

@@ -3,6 +3,7 @@
 `stopped.json` says how the last host ended in order: whoever asked it to stop cannot be told over a bus that ends too.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -28,6 +29,8 @@ class DataFolder:
             HostLocked: another process has it.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(PermissionError):  # not ours: whoever made it answers for it
+            self._folder.chmod(0o700)  # it holds secrets, and the socket that gives out workers for scripts
         fd = os.open(self._folder / "host.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,7 +16,7 @@ from flowcore.runtime.plans import KEPT, REWIRED, step
 from flowcore.runtime.process import StartFailed
 from flowcore.runtime.supervise import ProcessPlan
 
-PATIENCE_S = 3.0
+PATIENCE_S = 5.0
 
 
 @dataclass(eq=False)

@@ -92,6 +92,7 @@ class Runner:
         gc.set_threshold(20_000, 20, 20)
         self._set_state(READY)
         self.link.send("ready")
+        self.page.beat()  # the first: an `on_start` that took long was no silence
         loop.call_later(_BEAT_S, self._beat)
         status = await self._ended
         await self.link.flush()

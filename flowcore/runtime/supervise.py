@@ -176,9 +176,11 @@ class Supervised:
             if self._current is not None:
                 self._set("replacing")
 
-    async def switch(self) -> None:
+    async def switch(self, wired: ProcessPlan | None = None) -> None:
         """Let the prepared process go, after the old one has finished and ended.
 
+        Args:
+            wired: the plan whose wires it has from its first message on; None: those it was started with.
         Raises:
             StartFailed: the prepared one died before it was told to go; the old one runs on.
         """
@@ -189,6 +191,8 @@ class Supervised:
                     return  # the old one crashed, and this one took its place at once
                 raise StartFailed(self.reason or "the new process died before its turn")
             self._cancel_restart()
+            if wired is not None:
+                self._next_plan = await self._with_wires(process, self._next_plan, wired)
             old = self._current
             if old is not None:
                 self._expected.add(old)
@@ -356,6 +360,19 @@ class Supervised:
         await process.start(self._host.fork_server(plan.needs), spec, self._host.start_timeout_s)
         self.ready_ms = process.ready_ms
 
+    async def _with_wires(self, process: NodeProcess, plan: ProcessPlan, wired: ProcessPlan) -> ProcessPlan:
+        """Give a ready process, started for `plan`, the wires of another one; the plan that it has then."""
+        wires: dict[str, Any] = {"wires_in": wired.wires_in, "wires_out": wired.wires_out, "streams": wired.streams}
+        if all(getattr(plan, name) == value for name, value in wires.items()):
+            return plan
+        try:
+            await process.request("rewire", "rewired", ANSWER_TIMEOUT_S, **wires)
+        except LinkClosed:
+            pass  # its end is told otherwise
+        except (RequestFailed, TimeoutError) as e:
+            process.kill_now(f"could not be rewired: {e or 'no answer'}")
+        return replace(plan, **wires)
+
     async def _let_go(self, process: NodeProcess, plan: ProcessPlan) -> None:
         """Tell a ready process to go: from here on its end is a crash."""
         if plan.settings.get("restart") != self.plan.settings.get("restart"):
@@ -483,10 +500,8 @@ class Supervised:
                 return
             self._restart = None  # whoever wants to cancel it from here on waits for its turn
             # The plan may have new wires by now; a rewire during the start found no process to tell.
-            rewired = self.plan
-            await self._let_go(process, replace(plan, mode=rewired.mode))
-            if (rewired.wires_in, rewired.wires_out) != (plan.wires_in, plan.wires_out):
-                await self.rewire(rewired.wires_in, rewired.wires_out, rewired.streams)
+            plan = await self._with_wires(process, plan, self.plan)
+            await self._let_go(process, replace(plan, mode=self.plan.mode))
             if self.state in ("running", "paused", "bypassed"):
                 self._host.changed(self, "restarted", f"pid {self.pid}", restarts=self.restarts)
 

@@ -26,7 +26,7 @@ async def test_the_rest_goes_live_and_later_deploys_do_not_wait(host, tmp_path):
     gate, count = tmp_path / "gate", {"to": 300, "pause_s": 0.0}
     first = await host.deploy(with_slow(tmp_path, gate, count=count), "line.json")
     assert set(first.started) == {"count", "add", "write", "slow", "out"} and not first.failed
-    assert list(first.starting) == ["slow"] and first.took_s < 6
+    assert list(first.starting) == ["slow"] and first.took_s < 10
     await lines_of(tmp_path / "also", 200)  # its neighbour is fed by the same source
     assert state(host, "slow") == "starting" and numbers_in(tmp_path / "out") == []
 
