@@ -35,7 +35,7 @@ def errors(
     if json:
         out.line({"total": total, "errors": found})
     elif not found:
-        out.show("no message was given up")
+        out.show(f"no message of {target} was given up" if target else "no message was given up")
     elif verbose:
         for each in found:
             out.show(f"{each['id']}  {each['flow']}.{each['node']}  {each['error']}: {each['text']}")

@@ -32,8 +32,11 @@ def logs(
         raise out.Failed(f"no log in {data.resolve()}", f"Start a runtime: flowcore up --data {data}")
     wanted = logfile.LogFilter(flow, node, level, time.time() - seconds_ago(since) if since else 0.0)
     show = out.line if json else lambda entry: out.show(logfile.text(entry))
-    for entry in logfile.newest(folder, wanted, lines) if lines else []:
+    found = logfile.newest(folder, wanted, lines) if lines else []
+    for entry in found:
         show(entry)
+    if not found and not follow:
+        out.note(f"nothing in the log of {target}" if target else "nothing in the log")
     if follow:
         with contextlib.suppress(KeyboardInterrupt):
             for entry in logfile.follow(folder, wanted):

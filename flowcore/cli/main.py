@@ -87,6 +87,12 @@ def _run() -> int:
     except BrokenPipeError:  # `flowcore sub ... | head`
         sys.stderr.close()
         return 0
+    except OSError as e:
+        if e.filename is None or "--debug" in sys.argv:
+            raise
+        return out.failure(
+            out.Failed(f"{e.filename}: {e.strerror}", "Choose another place, or change its rights."), json
+        )
     except Exception as e:
         if hasattr(e, "format_message") and hasattr(e, "exit_code"):  # wrong use, as typer found it
             return _wrong_use(e, json)

@@ -36,7 +36,7 @@ def nodes(
         text = _page(types[type])
     else:
         near = difflib.get_close_matches(type, list(types), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "List them: flowcore nodes"
+        hint = f"Did you mean {near[0]!r}?" if near else "List them: flowcore nodes"
         raise out.Failed(f"no node type {type!r}", hint)
     out.result(text, json, types=[dataclasses.asdict(info) for info in chosen], problems=troubles)
 

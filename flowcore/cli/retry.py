@@ -10,7 +10,7 @@ _AT_ONCE = 200  # so that no question takes long
 
 
 def retry(
-    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...")] = None,
     of: Annotated[
         str | None, typer.Option("--of", metavar="FLOW[.NODE]", help="All of a flow or of a node, instead of ids.")
     ] = None,
@@ -23,10 +23,14 @@ def retry(
 
     if bool(ids) == bool(of):
         raise out.Misused("name ids, or a flow or node with --of", "For example: flowcore retry --of factory.clean")
+    wrong = next((one for one in ids or () if not one.isdecimal()), None)
+    if wrong is not None:
+        raise out.Misused(f"{wrong!r} is no id of a message", "List them: flowcore errors")
     done: dict = {"retried": [], "forgotten": [], "refused": {}}
     if ids:
-        for start in range(0, len(ids), _AT_ONCE):
-            _add(done, link.ask(data, "retry", timeout=120, ids=ids[start : start + _AT_ONCE], forget=forget))
+        numbers = list(map(int, ids))
+        for start in range(0, len(numbers), _AT_ONCE):
+            _add(done, link.ask(data, "retry", timeout=120, ids=numbers[start : start + _AT_ONCE], forget=forget))
     else:
         flow, node = link.split_target(of or "")
         # Those that fail again come back behind the ones there now: so take the ids first.

@@ -90,7 +90,8 @@ class Serve:
         except HostError as e:  # its name is taken
             raise out.Failed(*_cut(str(e))) from None
         except (RuntimeError, OSError) as e:  # the bus or its storage
-            raise out.Failed(str(e), "Look at this machine: flowcore doctor") from None
+            where = f"{e.filename}: {e.strerror}" if isinstance(e, OSError) and e.filename else str(e)
+            raise out.Failed(where, "Look at this machine: flowcore doctor") from None
         finally:
             await self._end_beside()
         self._say_undrained(undrained)

@@ -1,6 +1,6 @@
-"""`flowcore status [FLOW]`: what runs."""
+"""`flowcore status [FLOW[.NODE]]`: what runs."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -8,7 +8,7 @@ from flowcore.cli.options import DATA, Data, Json
 
 
 def status(
-    flow: Annotated[str | None, typer.Argument(metavar="[FLOW]")] = None,
+    target: Annotated[str | None, typer.Argument(metavar="[FLOW[.NODE]]")] = None,
     live: Annotated[bool, typer.Option("--live", help="Go on showing it, each second.")] = False,
     every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="With --live: how often.")] = 1.0,
     data: Data = DATA,
@@ -18,10 +18,11 @@ def status(
     from flowcore.cli import link, out
     from flowcore.cli.live import draw, head
 
+    flow, node = link.split_target(target) if target else (None, None)
     if live:
-        _live(flow, every, data, json)
+        _live(flow, node, every, data, json)
         return
-    now = link.ask(data, "status", flow=flow)
+    now = _only(link.ask(data, "status", flow=flow), node)
     if json:
         out.line(now)
         return
@@ -35,7 +36,25 @@ def status(
             out.show(draw({**now, "flows": [each]}))
 
 
-def _live(flow: str | None, every: float, data: Data, json: bool) -> None:
+def _only(now: dict[str, Any], node: str | None) -> dict[str, Any]:
+    """What a status says of one node and its replicas.
+
+    Raises:
+        Failed: the flow has no such node.
+    """
+    if node is None:
+        return now
+    [flow] = now["flows"]
+    chosen = [one for one in flow["nodes"] if node in (one["node"], one["process"])]
+    if not chosen:
+        from flowcore.cli.out import Failed
+
+        there = ", ".join(sorted({one["node"] for one in flow["nodes"]})) or "none"
+        raise Failed(f"flow {flow['flow']!r} runs no node {node!r} (it runs: {there})", code="unknown_node")
+    return {**now, "flows": [{**flow, "nodes": chosen}]}
+
+
+def _live(flow: str | None, node: str | None, every: float, data: Data, json: bool) -> None:
     import asyncio
     import contextlib
 
@@ -44,10 +63,13 @@ def _live(flow: str | None, every: float, data: Data, json: bool) -> None:
     from flowcore.client import Client
 
     async def run(client: Client) -> None:
+        async def look() -> dict[str, Any]:
+            return _only(await client.call("status", flow=flow), node)
+
         while json:
-            out.line(await client.call("status", flow=flow))
+            out.line(await look())
             await asyncio.sleep(every)
-        await show(lambda: client.call("status", flow=flow), every)
+        await show(look, every)
 
     with contextlib.suppress(KeyboardInterrupt):
         link.talk(data, run)

@@ -27,7 +27,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from flowcore.buffers.fetch import Fetcher
-from flowcore.bus.connection import Connection
+from flowcore.bus.connection import Connection, NoResponder
 from flowcore.bus.envelope import Malformed
 from flowcore.bus.permissions import outsider_inbox
 from flowcore.bus.tls import Untrusted
@@ -202,6 +202,28 @@ class Client:
         await self._bus.flush()
         if len(self.refused) > refusals:
             raise PermissionError(self.refused[-1])
+
+    async def deliver(self, subject: str, value: Any, *, topic: str = "", timeout: float = 5.0) -> bool:
+        """Publish a value on a node's input, and wait until the node has handled it.
+
+        Returns:
+            False: it has it, but was not done with it in `timeout` seconds.
+        Raises:
+            LookupError: nobody listens there, or the node refused it, with the reason.
+            TypeError, ValueError, PermissionError: as `publish`.
+        """
+        refusals = len(self.refused)
+        try:
+            said = json.loads(await self._bus.request(_checked(subject), encode(subject, value, topic, None), timeout))
+        except NoResponder:
+            raise LookupError(f"{subject}: no node listens there") from None
+        except TimeoutError:
+            if len(self.refused) > refusals:
+                raise PermissionError(self.refused[-1]) from None
+            return False
+        if not said.get("ok"):
+            raise LookupError(f"{subject}: {said.get('error')}")
+        return True
 
     async def call(self, operation: str, *, timeout: float = 30.0, **request: Any) -> dict[str, Any]:
         """Ask a control service (`docs/control.md` lists them) and return its answer.

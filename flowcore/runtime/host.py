@@ -618,7 +618,10 @@ class Host:
         run = self._run(flow)
         found = run.of_node(node) or [one for name, one in run.processes.items() if name == node]
         if not found:
-            raise UnknownNode(flow, node, list(dict.fromkeys(one.plan.node for one in run.processes.values())))
+            document = self._store.documents[flow].document or {}
+            is_disabled = any(one.get("id") == node and one.get("disabled") for one in document.get("nodes", ()))
+            known = list(dict.fromkeys(one.plan.node for one in run.processes.values()))
+            raise UnknownNode(flow, node, known, is_disabled)
         return found
 
     def _one_of(self, flow: str, node: str) -> Supervised:

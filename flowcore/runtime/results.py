@@ -72,8 +72,11 @@ class UnknownRevision(HostError):
 class UnknownNode(HostError):
     """The flow has no node of that id with a process."""
 
-    def __init__(self, flow: str, node: str, known: list[str]) -> None:
-        super().__init__(f"flow {flow!r} runs no node {node!r} (it runs: {', '.join(sorted(known)) or 'none'})")
+    def __init__(self, flow: str, node: str, known: list[str], is_disabled: bool = False) -> None:
+        why = f"it runs: {', '.join(sorted(known)) or 'none'}"
+        if is_disabled:
+            why = f"it is disabled; flowcore start {flow}.{node}"
+        super().__init__(f"flow {flow!r} runs no node {node!r} ({why})")
         self.flow, self.node = flow, node
 
 

@@ -435,7 +435,9 @@ class Wiring:
             self.foreign["refused"] += 1
             return
         if wire is None:
-            self._malformed(subject, Malformed(f"no such input (it has: {', '.join(self._outside) or 'none'})"))
+            fault = f"no such input (it has: {', '.join(self._outside) or 'none'})"
+            self._malformed(subject, Malformed(fault))
+            self._answer(reply, {"ok": False, "error": fault})
             return
         try:
             messages = _from_outside(data)

@@ -76,6 +76,17 @@ async def test_steering_by_command(flowcore, demo):
     assert "unknown_flow" in (await flowcore("pause", "demo", "--json", status=1)).out
 
 
+async def test_one_node_of_a_flow(flowcore, demo):
+    """`status FLOW.NODE`; what is disabled is said to be so, with the command that changes it."""
+    await flowcore("deploy", flowcore.write(demo))
+    [flow] = (await flowcore("status", "demo.band", "--json")).json["flows"]
+    assert [node["node"] for node in flow["nodes"]] == ["band"]
+    assert "it runs: band, show" in (await flowcore("status", "demo.bnd", status=1)).err
+    await flowcore("stop", "demo.show")
+    assert "it is disabled; flowcore start demo.show" in (await flowcore("pause", "demo.show", status=1)).err
+    assert "nothing in the log of nope" in (await flowcore("logs", "nope")).err
+
+
 async def test_sub_and_pub(flowcore, demo):
     """A line of JSON a message; the value goes in as one."""
     await flowcore("deploy", flowcore.write(demo))
@@ -87,5 +98,10 @@ async def test_sub_and_pub(flowcore, demo):
             break
     line = json.loads((await sub.stdout.read()).splitlines()[0])
     assert line["node"] == "band" and line["topic"] == "line/1" and line["payload"] % 10 == 0
+    missing = await flowcore("pub", "flow.demo.band.in.nope", 1, status=1)
+    assert "no such input (it has: value)" in missing.err and "flowcore status" in missing.err
+    assert "no node listens" in (await flowcore("pub", "flow.demo.bnd.in.value", 1, status=1)).err
+    await flowcore("pause", "demo.band")  # it has the message, and handles it later
+    assert (await flowcore("pub", "flow.demo.band.in.value", 1, "--json")).json["handled"] is False
     assert "no message on" in (await flowcore("sub", "nothing.here", "--timeout", "0.2", status=1)).err
     assert "not a subject" in (await flowcore("sub", "a..b", status=2)).err

@@ -50,6 +50,7 @@ def test_every_command_has_json_data_and_help(name, command):
         (["logs", "--since", "yesterday"], "is no time"),
         (["pub", "flow.a.b.in.c", "hello"], "Text needs quotes"),
         (["retry"], "name ids"),
+        (["retry", "x1"], "no id of a message"),
         (["access", "add", "scada"], "can do nothing"),
         (["deploy", "a.json", "b.json", "--only", "x"], "--only takes one file"),
     ],
@@ -73,3 +74,11 @@ async def test_without_a_runtime_it_says_how_to_start_one(flowcore, args):
 async def test_version(flowcore):
     """For bug reports."""
     assert re.fullmatch(r"flowcore \d+\.\d+\.\d+\n", (await flowcore("--version")).out)
+
+
+async def test_a_folder_that_cannot_be_made_is_named(flowcore):
+    """Not our fault, so nobody is asked to report it."""
+    flowcore.write({})
+    for args in (["deploy", "demo.json"], ["up"], ["secret", "set", "X"]):
+        ran = await flowcore(*args, "--data", "demo.json/data", stdin="x", status=1)
+        assert "demo.json" in ran.err and "report" not in ran.err and ran.err.count("\n") == 1, ran.err
