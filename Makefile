@@ -5,6 +5,7 @@
 #   make test      the whole test suite            make check   lint and types
 #   make docs      write the generated pages       make drills  the long drills, as a table
 #   make peers     the same work in Node-RED, dora and raw nats-py: installs them into .peers, nine minutes
+#   make gpu-check PYTHON=python3   tensors on a GPU: checks and benchmark with that Python and what it has installed
 #   make clean     take away what was made here
 #
 # PYTHON=python3.13 make install   uses that interpreter.
@@ -14,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install run test check docs drills peers clean
+.PHONY: install run test check docs drills peers gpu-check clean
 
 install: $(STAMP)
 
@@ -51,6 +52,10 @@ drills: install
 
 peers: install
 	$(BIN)/python -m benchmarks.peers
+
+# Fetches nothing and makes no environment: a machine with a GPU may have no network.
+gpu-check:
+	@PYTHONPATH=".:nodes:$$PYTHONPATH" $(PYTHON) -m tests.gpu
 
 clean:
 	rm -rf $(VENV) .peers dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -28,7 +28,6 @@ INSTALL = "pip install 'flowcore[gpu]' (CUDA 12; for CUDA 13: pip install cupy-c
 _LIMIT_S = 60.0
 _SIZE = 2 << 20
 _DRIVER_VERSION = Path("/proc/driver/nvidia/version")
-_NODES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg")  # of a driver; Jetson's; WSL 2's
 
 _log = logging.getLogger("flowcore.buffers")
 
@@ -64,12 +63,21 @@ def missing() -> str:
     return "" if _assumed else _at_a_glance().why
 
 
+@functools.cache
 def _at_a_glance() -> Probe:
     if importlib.util.find_spec("cupy") is None:
         return _NO_CUPY
-    if not _DRIVER_VERSION.exists() and not any(map(os.path.exists, _NODES)):
-        return _NO_DRIVER
-    return Probe("")
+    return Probe("") if has_driver() else _NO_DRIVER
+
+
+@functools.cache
+def has_driver() -> bool:
+    """Whether the driver's library is there. Loads it, as cupy will, and begins nothing."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 @functools.lru_cache(maxsize=1)

@@ -46,6 +46,7 @@ def all_checks(data: Path, quick: bool = False) -> Iterator[Iterator[Check]]:
     yield disk(data)
     if not quick:
         yield sandbox()
+    yield cuda(quick)
     yield libraries()
 
 
@@ -227,6 +228,19 @@ def sandbox() -> Iterator[Check]:
         yield Check("sandbox", "warn", "; ".join(missing), do)
     else:
         yield Check("sandbox", "ok", "every layer holds")
+
+
+def cuda(quick: bool) -> Iterator[Check]:
+    """Memory of an NVIDIA GPU between processes, tried with two of them."""
+    from flowcore.buffers import cuda_probe
+
+    found = cuda_probe.probe() if quick else cuda_probe.probe_now()
+    if not found.why:
+        yield Check("CUDA", "ok", "; ".join(found.devices) or "devices share memory between processes")
+    elif cuda_probe.has_driver():
+        yield Check("CUDA", "warn", f"tensors are in host memory: {found.why}", found.fix)
+    else:
+        yield Check("CUDA", "ok", "not used: there is no NVIDIA driver")
 
 
 def libraries() -> Iterator[Check]:

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -88,14 +88,15 @@ class FakeCuda:
     """See the module. `folder` is one for all processes of a test."""
 
     errors = ()
+    # One for all of a process: what one test leaves behind is let go in the next.
+    _numbers = itertools.count(os.getpid() * 1000 + 10)
+    _memory: ClassVar[dict[int, tuple[str, mmap.mmap]]] = {}
+    _events: ClassVar[dict[int, mmap.mmap]] = {}
 
     def __init__(self, folder: Path, devices: int = 1) -> None:
         self.folder, self.devices = folder, devices
         self.calls: list[str] = []
         self._here = threading.local()
-        self._numbers = itertools.count(os.getpid() * 1000 + 10)
-        self._memory: dict[int, tuple[str, mmap.mmap]] = {}
-        self._events: dict[int, mmap.mmap] = {}
         self._workers: dict[tuple[int, int], _Worker] = {}
         self._lock = threading.Lock()
 
@@ -170,7 +171,7 @@ class FakeCuda:
             if Path(f"/proc/{opened.name.rpartition('-')[2]}").exists():
                 (self.folder / f"fault-{name}").touch()
         mapped[:] = bytes([POISON]) * len(mapped)
-        (self.folder / name).unlink()
+        (self.folder / name).unlink(missing_ok=True)
 
     def export_memory(self, device: int, ptr: int) -> bytes:
         return self._memory[ptr][0].encode().ljust(64, b"\0")
