@@ -26,7 +26,7 @@ from flowcore.node.emit import Emitter
 from flowcore.node.message import Message, current
 from flowcore.node.node import Node
 from flowcore.node.paths import MessagePath, PathError
-from flowcore.node.reports import debug_body, error_body, without_message
+from flowcore.node.reports import debug_body, error_body, with_tensors, without_message
 from flowcore.node.state import Record, State, Store
 from flowcore.node.tensors import Tensors
 from flowcore.node.turns import Turns
@@ -454,8 +454,10 @@ class Engine:
         """Send on the error port; False when nothing listens there, or it has no credit now, or it does not fit."""
         if not self._is_wired("error") or not self.emitter.ports["error"].has_credit():
             return False
-        first = Message(body) if message is None else message.derive(body)
-        for draft in (first, Message(without_message(body))):
+        drafts = [Message(body) if message is None else message.derive(body), Message(without_message(body))]
+        if message is not None and body["message"].get("is_cut"):
+            drafts.insert(0, message.derive(with_tensors(body, message)))
+        for draft in drafts:
             try:
                 self.emitter.send_at_once("error", draft, message.cause if message is not None else None)
             except (TypeError, ValueError, NoRoom):  # what a handler made of it cannot be sent, or not now

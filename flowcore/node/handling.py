@@ -315,7 +315,7 @@ class Handling:
                 raise failed
             finally:
                 del failed  # its traceback has this frame
-        values = call.values[0] if is_spread and call.is_list else call.values
+        values = list(call.values[0]) if is_spread and call.is_list else call.values
         error = await self._send_rest(values, call.rest, None, cause, thread)
         if error is not None:
             raise error
@@ -371,6 +371,7 @@ class Handling:
                 except StopAsyncIteration:
                     return
                 await self._send(result, message, cause)
+                del result  # or it would be in use while the next one waits for a slot
 
     async def _send_rest(
         self, values: list, rest: Iterator | None, message: Message | None, cause: Any, thread: HandlerThread
@@ -383,6 +384,7 @@ class Handling:
             except Exception as e:
                 engine.state.rollback()
                 return e
+            values.clear()  # or they would be in use while the next ones wait for their slots
             if rest is None:
                 return None
             engine.emitter.flush()

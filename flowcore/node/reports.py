@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flowcore.bus.envelope import MAX_ENVELOPE, pack
+from flowcore.node.describe import settled, shown
 from flowcore.node.message import Message
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def error_body(node: "Node", error: BaseException, message: Message | None) -> d
 
 def _kept(message: Message) -> dict:
     """A message as an error carries it; a handler may have made of it what cannot be sent."""
-    kept = {
+    kept: dict[str, Any] = {
         "id": message.id,
         "port": message.port,
         "topic": message.topic,
@@ -44,12 +45,19 @@ def _kept(message: Message) -> dict:
         "origin": message.origin_ns,
     }
     try:
+        (kept["payload"], kept["meta"]), is_whole = settled([message.payload, message.meta], MAX_ENVELOPE)
         size_bytes = len(pack(kept))
     except (TypeError, ValueError):
         size_bytes = 0
     if 0 < size_bytes <= MAX_ENVELOPE + _TEXT_LIMIT:
-        return kept
+        return kept if is_whole else kept | {"is_cut": True}
     return kept | {"payload": _text_of(message.payload), "topic": "", "meta": {}, "is_cut": True}
+
+
+def with_tensors(body: dict, message: Message) -> dict:
+    """The body of an error for who can open slots: with the message as its handler got it."""
+    kept = {key: value for key, value in body["message"].items() if key != "is_cut"}
+    return body | {"message": kept | {"topic": message.topic, "payload": message.payload, "meta": message.meta}}
 
 
 def without_message(body: dict) -> dict:
@@ -75,6 +83,7 @@ def debug_body(value: Any, message: Message | None, node: str) -> dict:
         "id": message.id if message else "",
     }
     try:
+        value = shown(value)
         packed = pack(value)
     except (TypeError, ValueError):
         packed = b""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flowcore.node.node import Node
 
 if TYPE_CHECKING:
-    from flowcore.script.client import ScriptWorker
+    from flowcore.node.scripted import TensorScript
 
 
 def script_of(
@@ -21,7 +21,7 @@ def script_of(
     env: Mapping[str, Any] | None = None,
     deadline_s: float = 5.0,
     memory_mb: int = 256,
-) -> "ScriptWorker":
+) -> "TensorScript":
     """A script of this node, with the node's state as its `context`, not started yet.
 
     Args:
@@ -32,14 +32,15 @@ def script_of(
     Raises:
         RuntimeError: the node runs without a script zygote, as in `drive` when no `script_socket` was given.
     """
-    from flowcore.script.client import ScriptWorker  # only nodes with a script need it
+    from flowcore.node.scripted import TensorScript  # only nodes with a script need it
 
     socket = node.engine.extras.get("script_socket")
     if not socket:
         raise RuntimeError(f"{node.type} needs the script zygote, and runs without one")
-    return ScriptWorker(
+    return TensorScript(
         socket,
         source,
+        codec=node.engine.tensors.codec,
         outputs=outputs,
         env=env,
         id=node.id,

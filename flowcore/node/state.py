@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from flowcore.bus.envelope import join, pack, unpack
+from flowcore.buffers import Tensor
+from flowcore.bus.envelope import join, pack, packer, unpack
+from flowcore.node.tensors import inline_alone, with_bytes
 
 MAX_STATE = 4 << 20  # bytes
 _MAX_RECORD = 64 << 20
@@ -45,7 +47,7 @@ class State(MutableMapping[str, Any]):
     """A map of text keys to anything msgpack holds.
 
     A value is packed when it is set: what is changed in place afterwards (`state["list"].append(1)`) is not seen; set
-    it again. What a handler changed is undone when it raises.
+    it again. What a handler changed is undone when it raises. A tensor in it is copied: state holds no slot.
     """
 
     def __init__(self) -> None:
@@ -53,6 +55,8 @@ class State(MutableMapping[str, Any]):
         self._packed: dict[str, bytes] = {}
         self._size = 0
         self._undo: list[tuple[str, bool, Any, bytes]] = []
+        self._has_tensor = False  # in the value that is being packed
+        self._pack = packer(self._with_bytes)
         self.on_dirty: Callable[[], None] = lambda: None  # from any thread, when the first change is to be stored
         self.is_recording = False
         self._is_dirty = False
@@ -86,13 +90,20 @@ class State(MutableMapping[str, Any]):
             raise TypeError(f"a key of self.state is text, not {type(key).__name__}")
         if self.refusal:
             raise RuntimeError(self.refusal)
-        packed = pack(value)
+        self._has_tensor = False
+        packed = self._pack(value)
+        if self._has_tensor:
+            value = unpack(packed, limit=len(packed), ext_hook=inline_alone)
         size = self._size + len(packed) - len(self._packed.get(key, b""))
         if size > MAX_STATE:
             raise StateFull(f"self.state[{key!r}]: {size:,} bytes in all, the limit is {MAX_STATE:,}")
         self._remember(key)
         self._values[key], self._packed[key], self._size = value, packed, size
         self.is_dirty = True
+
+    def _with_bytes(self, value: Any) -> Any:
+        self._has_tensor = self._has_tensor or isinstance(value, Tensor)
+        return with_bytes(value)
 
     def __delitem__(self, key: str) -> None:
         if key not in self._values:
@@ -136,7 +147,7 @@ class State(MutableMapping[str, Any]):
     def replace(self, values: dict[str, Any]) -> None:
         """Start from stored values."""
         self._values = dict(values)
-        self._packed = {key: pack(value) for key, value in values.items()}
+        self._packed = {key: self._pack(value) for key, value in values.items()}
         self._size = sum(map(len, self._packed.values()))
         self.is_dirty = False
 
@@ -184,7 +195,7 @@ class Record:
         """Decode a record; an empty one from None."""
         if not data:
             return Record()
-        raw = unpack(data, limit=_MAX_RECORD)
+        raw = unpack(data, limit=_MAX_RECORD, ext_hook=inline_alone)
         return Record(
             raw["values"],
             {wire: (epoch, following) for wire, (epoch, following) in raw["applied"].items()},

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flowcore.buffers import Codec, NoRoom, Pools, Readers, Tensor
+from flowcore.buffers.handle import unpack_inline
 from flowcore.buffers.spilled import replaced
-from flowcore.bus.envelope import INLINE, MAX_ENVELOPE, Extension, pack, packer, plain
+from flowcore.bus.envelope import INLINE, MAX_ENVELOPE, Extension, Malformed, pack, packer, plain
 from flowcore.node.resolve import Resolver
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.001, 0.02  # readers let go of a slot without a word
@@ -57,14 +58,26 @@ def _array(part: Any) -> Any:
     return part.numpy() if isinstance(part, Tensor) else part
 
 
-def _with_bytes(value: Any) -> Any:
+def with_bytes(value: Any) -> Any:
+    """What a packer is to make of a value that msgpack has no form for: of a tensor, all of it."""
     if isinstance(value, Tensor):
         return Extension(INLINE, pack([value.typestr, value.shape, value.tobytes()]))
     return plain(value)
 
 
-pack_inline = packer(_with_bytes)
+pack_inline = packer(with_bytes)
 """`pack` with the bytes of every tensor, wherever it is: for what outlives all slots."""
+
+
+def inline_alone(code: int, data: bytes) -> Tensor:
+    """A hook of decoders, for bytes that name no slots: a stored state, what outsiders send.
+
+    Raises:
+        Malformed: another extension, or one that is no tensor.
+    """
+    if code != INLINE:
+        raise Malformed(f"extension type {code} is not taken from here")
+    return Tensor.private(*unpack_inline(data))
 
 
 class Tensors:
@@ -113,6 +126,20 @@ class Tensors:
                 self.flush()
                 await asyncio.sleep(wait.next_s(e))
 
+    def trim(self) -> None:
+        """Give back what is idle; each second."""
+        now_s = time.monotonic()
+        for codec in self._codecs():
+            codec.pools.trim(now_s)
+        self.readers.trim(now_s)
+
+    def stats(self) -> list[dict[str, Any]]:
+        """Own pools: for each device and size, slots, how many are in use here or held by readers, bytes."""
+        return [pool for codec in self._codecs() for pool in codec.pools.stats()]
+
+    def _codecs(self) -> list[Codec]:
+        return [self.codec] if self.codec.beside is None else [self.codec, self.codec.beside]
+
     def close(self) -> None:
         """Let no handler thread that was left behind wait for a slot."""
         self.pools.close()
@@ -134,7 +161,7 @@ class Room:
         Raises:
             ValueError: it never will: nothing is in use, and still there is too little.
         """
-        if all(not pool["used"] and not pool["waiting"] for pool in error.pools):
+        if all(not pool["used"] and not pool["waiting"] for pool in self._tensors.pools.stats()):
             raise ValueError(f"one message needs more than this node may share at once: {error}") from None
         self._tensors.flush()
         await asyncio.sleep(self._wait.next_s(error))

@@ -17,15 +17,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from flowcore.buffers import Codec, Pools
+from flowcore.node.describe import has_tensors
 from flowcore.node.engine import Clock, Engine
 from flowcore.node.message import Message
 from flowcore.node.node import Node
 from flowcore.node.ports import In
 from flowcore.node.tensors import Tensors
 from flowcore.node.work import Foreign, ForeignInput
-from flowcore.wires.out_port import Origin, OutPort
+from flowcore.wires.out_port import Kept, Origin, OutPort
 
 _START_S = 1_750_000_000.0
+_OUTSIDE_BYTES = 1 << 30  # shared memory for tensors that a test puts in, at most
 
 
 class FakeClock(Clock):
@@ -97,6 +100,29 @@ class MemoryValues:
         return True
 
 
+class _Listener:
+    """What a port sends to: it has a message until it was published, and the test has it from then on."""
+
+    cause_waits = False
+    is_waited_for = True
+
+    def __init__(self) -> None:
+        self._kept: list[Kept] = []
+
+    def has_credit(self) -> bool:
+        return True
+
+    def credit(self) -> int:
+        return 1 << 30
+
+    def add(self, kept: Kept) -> int:
+        self._kept.append(kept)
+        return 0
+
+    def flush(self) -> None:
+        self._kept.clear()
+
+
 class Driven:
     """A node under test; made by `drive`.
 
@@ -124,8 +150,11 @@ class Driven:
     async def __aenter__(self) -> "Driven":
         names = [*_names(self._class.outputs, self._class.outputs_from, self._config, self._class, "out")]
         origin = Origin("test", "node", 1)
+        self._outside = Codec(Pools(_OUTSIDE_BYTES))  # of whoever sends to the node
         self.tensors = Tensors(self._settings.get("pool_mb", 256) << 20)
         ports = {name: OutPort(origin, name, self._publish, self.tensors.codec) for name in names}
+        for one in ports.values():
+            one.wires.append(_Listener())  # type: ignore[arg-type]
         self._inputs = {
             name: ForeignInput(name, port.checker()) for name, port in _inputs(self._class, self._config).items()
         }
@@ -170,16 +199,31 @@ class Driven:
         works: list[Foreign] = []
         handled: list[asyncio.Future[None]] = []
         for payload in payloads:
+            claims: tuple = ()
+            if has_tensors(payload):  # as it comes over a wire
+                payload, claims = self._received(payload)
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             handled.append(future)
             body = {"payload": payload, "topic": topic, "meta": dict(meta or {}), "ts": time.time_ns(), **envelope}
             wire.queued += 1
-            works.append(Foreign(wire, body, partial(_set, future)))
+            works.append(Foreign(wire, body, partial(self._handled, future, claims, name)))
+        payload = None  # who handles it alone holds it
         self.engine.put(works)
         if not self.engine.turns.is_paused:
             async with asyncio.timeout(20):
                 await asyncio.gather(*handled)
                 await self._settle()
+
+    def _received(self, payload: Any) -> tuple[Any, tuple]:
+        """A payload as the node gets it when another process sends it, and what that one holds until it is acked."""
+        received = self.tensors.codec.unpack(self._outside.pack(payload))
+        return received, (self._outside.taken, self.tensors.codec.lingering.of(received))
+
+    def _handled(self, future: asyncio.Future[None], claims: tuple, port: str) -> None:
+        if claims:
+            self.tensors.codec.lingering.done(claims[1], port, "")
+        if not future.done():
+            future.set_result(None)
 
     async def sent(self, n: int | None = None, port: str | None = None) -> list[Any]:
         """Payloads sent so far on a port (None: on all, in order); waits until there are `n`, for 10 s at most."""
@@ -304,11 +348,6 @@ def drive(
     """
     options = {"state": state, "store": store, "contexts": contexts, "extras": extras}
     return Driven(node_class, config, settings or {}, options)
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def _names(fixed: Any, names_from: str | None, config: dict, node_class: type[Node], prefix: str) -> list[str]:

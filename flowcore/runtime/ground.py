@@ -29,7 +29,7 @@ from flowcore.runtime.hosts.notices import WireNotice
 from flowcore.runtime.hosts.shared import SharedBus
 from flowcore.runtime.incarnation import Incarnations
 from flowcore.runtime.logs import event
-from flowcore.runtime.plans import MqttFields, durable_wires
+from flowcore.runtime.plans import MqttFields, durable_wires, libraries
 from flowcore.runtime.process import StartFailed
 from flowcore.runtime.supervise import ProcessPlan, Supervised
 from flowcore.runtime.typelist import TypeList
@@ -109,7 +109,8 @@ class Ground:
                 if self.fork_servers[older].is_over:
                     del self.fork_servers[older]
             types = self.types.values()
-            modules = {info.module for info in types if info.needs == needs and not info.virtual and not info.missing}
+            ours = [info for info in types if libraries(info) == needs and not info.virtual and not info.missing]
+            modules = {info.module for info in ours}
             self.fork_servers[key] = ForkServer(
                 needs,
                 tuple(sorted(modules)),

@@ -13,7 +13,7 @@ from typing import Any
 from flowcore.buffers.spilled import Spilled, parts
 from flowcore.node.tensors import Tensors
 from flowcore.wires.frames import Offer, envelopes
-from flowcore.wires.in_wire import InWire
+from flowcore.wires.in_wire import InWire, Item
 
 _TRIES = 3
 
@@ -41,7 +41,7 @@ class Incoming:
                     wire.is_hasty = False
                 wire.on_live(frame, now_s)
                 continue
-            wire.is_hasty = True
+            self._note(wire, frame)
             if codec.unresolved != unresolved:
                 self._mark(frame)
             if codec.expired == expired or not frame or (frame[0]["epoch"] != wire.epoch and not _is_latest(wire)):
@@ -62,7 +62,7 @@ class Incoming:
         seen, expired, unresolved = codec.seen, codec.expired, codec.unresolved
         offer = Offer.unpack(data, codec.unpack)
         if codec.seen != seen:
-            wire.is_hasty = True
+            self._note(wire, offer.msgs)
             if codec.unresolved != unresolved:
                 self._mark(offer.msgs)
             if codec.expired != expired:
@@ -70,6 +70,21 @@ class Incoming:
         elif wire.is_hasty and offer.msgs:
             wire.is_hasty = False
         wire.on_offer(offer, now_s)
+
+    def _note(self, wire: InWire, messages: Any) -> None:
+        """These have tensors: their acks are waited for, and what is held when they are done is listed."""
+        wire.is_hasty = True
+        wire.on_item_done = self._on_done
+        for envelope in messages:
+            leases = self._codec.lingering.of([envelope["payload"], envelope.get("meta")])
+            if leases:
+                envelope["leases"] = leases
+
+    def _on_done(self, item: Item) -> None:
+        leases = item.envelope.get("leases")
+        if leases:
+            wire = item.wire
+            self._codec.lingering.done(leases, wire.in_port, f"{wire.id_prefix}{item.epoch}:{item.seq}")
 
     def _mark(self, messages: Any) -> None:
         """Note in each message what has to be put in place or fetched."""

@@ -41,6 +41,16 @@ class Planned:
     impossible: dict[str, str] = field(default_factory=dict)
 
 
+def libraries(info: NodeTypeInfo) -> tuple[str, ...]:
+    """What the fork server of a node type has imported: what it needs, and numpy where arrays come in or go out.
+
+    Others get it when they ask for it: a node that never sees an array must not pay for numpy.
+    """
+    ports = (*info.inputs, *info.outputs)
+    has_arrays = any(port.type == "frame" or port.type.startswith("tensor") for port in ports)
+    return tuple(sorted({*info.needs, *(("numpy",) if has_arrays else ())}))
+
+
 def plan_flow(
     flow: ResolvedFlow,
     types: Mapping[str, NodeTypeInfo],
@@ -88,7 +98,7 @@ def _processes(
             type=node.type,
             module=info.module,
             qualname=info.qualname,
-            needs=tuple(sorted(info.needs)),
+            needs=libraries(info),
             replica=replica,
             config=node.config,
             settings=node.settings,

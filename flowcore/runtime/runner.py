@@ -20,9 +20,10 @@ from typing import Any
 
 from flowcore.bus import subjects
 from flowcore.bus.connection import Connection
-from flowcore.bus.envelope import join, pack, unpack
+from flowcore.bus.envelope import MAX_ENVELOPE, join, pack
 from flowcore.flow.types import fits
 from flowcore.node.bus_access import BusAccess
+from flowcore.node.describe import settled_envelope, shown
 from flowcore.node.engine import Engine
 from flowcore.node.message import Message
 from flowcore.node.node import Node
@@ -91,8 +92,8 @@ class Runner:
         gc.freeze()  # what is loaded stays: not looked through again, and its pages stay shared with the fork server
         gc.set_threshold(20_000, 20, 20)
         self._set_state(READY)
-        self.link.send("ready")
         self.page.beat()  # the first: an `on_start` that took long was no silence
+        self.link.send("ready")
         loop.call_later(_BEAT_S, self._beat)
         status = await self._ended
         await self.link.flush()
@@ -106,8 +107,8 @@ class Runner:
             password=bus.get("password"),
             name=f"{self.flow}.{spec['process']}",
             inbox=bus.get("inbox") or "_INBOX",
-            on_up=self._on_up,
             trust=bus["trust"],
+            on_up=self._on_up,
             on_down=self._on_down,
             on_refused=self._on_refused,
         )
@@ -205,11 +206,20 @@ class Runner:
             return self._inherited  # stopped before it began
         if self.engine.committer.has_record and self.engine.committer.is_stored:
             return None  # the record's outbox has them
-        parts = []
+        parts, left, lost = [], MAX_FRAME - 65_536, 0
         for name, port in self.wiring.ports.items():
             for kept in port.owed():
-                if not self._can_be_made_again(kept):
-                    parts.append(b"\x92" + pack(name) + port.inline(kept))
+                if self._can_be_made_again(kept):
+                    continue
+                part = b"\x92" + pack(name) + port.inline(kept) if left > 0 else b""
+                left -= len(part)
+                if part and left >= 0:
+                    parts.append(part)
+                else:
+                    lost += 1
+        if lost:
+            text = f"{lost} messages are not handed over: their tensors are more than {MAX_FRAME >> 20} MB in all"
+            self.link.send("log", level="error", text=text)
         return join(parts) if parts else None
 
     @staticmethod
@@ -259,7 +269,8 @@ class Runner:
                     self._inject(frame)
                 case "last?" | "last":
                     port = self.wiring.ports.get(frame["port"] or self.engine.emitter.main or "")
-                    self.link.answer(frame, "last", envelope=port.last if port else None)
+                    envelope = shown(self.tensors.codec.unpack(port.last)) if port and port.last else None
+                    self.link.answer(frame, "last", envelope=envelope)
                 case "consumer_failed":
                     self.wiring.set_consumer_failed(frame["wire"], frame["failed"])
         except Exception as e:
@@ -328,14 +339,14 @@ class Runner:
             body = {"flow": self.flow, "node": self.node_id, "error": "Malformed", "text": why, "subject": subject}
             self._publish_event("error", body | {"ts": time.time_ns()})
 
-    def _on_reject(self, kept: Kept) -> None:
+    def _on_reject(self, kept: Kept, error: Exception) -> None:
         body = {
             "flow": self.flow,
             "node": self.node_id,
-            "error": "CycleFull",
-            "text": "a wire that closes a cycle is at its bound; its newest message is rejected",
+            "error": type(error).__name__,
+            "text": str(error),
             "ts": time.time_ns(),
-            "message": unpack(kept.packed),
+            "message": settled_envelope(kept.packed, self.tensors.codec, MAX_ENVELOPE),
         }
         self.event("error", body)
         self.engine.counts["errors"] += 1
@@ -425,6 +436,7 @@ class Runner:
     def _beat(self) -> None:
         self.page.beat()
         asyncio.get_running_loop().call_later(_BEAT_S, self._beat)  # first: statistics that fail are no reason to die
+        self.tensors.trim()
         body = self._statistics.due(
             self._mode if self._state == RUNNING and self._mode != "run" else _WORDS[self._state]
         )

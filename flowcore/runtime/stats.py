@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from flowcore.runtime.wiring import Wiring
 
 QUIET_S = 10.0  # a node to which nothing happens says so this often
+_MOST_HELD = 20  # slots of each list
 _PSS_EACH_S = 5.0  # the kernel walks all pages for it
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -48,10 +49,35 @@ class OutputStats(BaseModel):
     trouble: str = ""
 
 
+class PoolStats(BaseModel):
+    """Shared memory that the process made, of one size: slots, `used` by itself, `waiting` for readers to let go."""
+
+    device: str
+    slot_bytes: int
+    slots: int
+    used: int
+    waiting: int
+    bytes: int
+
+
+class HeldStats(BaseModel):
+    """A slot that the process still uses although the message is done that came to `port` with it."""
+
+    owner: int
+    pool: str
+    slot: int
+    bytes: int
+    age_s: float
+    port: str
+    message: str
+
+
 class NodeStats(BaseModel):
     """One process, each second while something changes, else every ten. Times in ms are of the last 512 turns.
 
     `rss_bytes` counts in full what it shares with its fork server, `pss_bytes` (of the last five seconds) its share.
+    `kept` are the slots of tensors that it keeps by `keep()`, `lingering` those that it holds without having said so:
+    the oldest of each. `expired`: messages that were asked for again because a tensor in them was gone.
     """
 
     flow: str
@@ -82,6 +108,10 @@ class NodeStats(BaseModel):
     inputs: list[InputStats]
     outputs: list[OutputStats]
     ports: dict[str, int]
+    pools: list[PoolStats]
+    kept: list[HeldStats]
+    lingering: list[HeldStats]
+    expired: int
 
 
 class Statistics:
@@ -101,11 +131,19 @@ class Statistics:
         engine, wiring = self._engine, self._wiring
         sent = sum(port.sent for port in wiring.ports.values())
         outs = sum(len(wire.owed_messages()) for wire in wiring.outs.values())
-        new = (state, *engine.counts.values(), sent, len(engine.queue), outs, *wiring.foreign.values())
+        kept, lingering = engine.tensors.codec.lingering.listed()
+        held = len(kept), len(lingering), wiring.incoming.expired
+        new = (state, *engine.counts.values(), sent, len(engine.queue), outs, *held, *wiring.foreign.values())
         if new == self._said and now_s - self._said_s < QUIET_S:
             return None
         self._said, self._said_s = new, now_s
-        return self._collect(state, sent, now_s)
+        tensors = {
+            "pools": engine.tensors.stats(),
+            "kept": _oldest(kept),
+            "lingering": _oldest(lingering),
+            "expired": wiring.incoming.expired,
+        }
+        return self._collect(state, sent, now_s) | tensors
 
     def _collect(self, state: str, sent: int, now_s: float) -> dict[str, Any]:
         engine, wiring, spec = self._engine, self._wiring, self._spec
@@ -145,6 +183,10 @@ class Statistics:
         if now_s - self._pss_at_s >= _PSS_EACH_S:
             self._pss_bytes, self._pss_at_s = pss_bytes(), now_s
         return self._pss_bytes
+
+
+def _oldest(held: list[dict]) -> list[dict]:
+    return sorted(held, key=lambda one: -one["age_s"])[:_MOST_HELD]
 
 
 def _input(wire_id: str, wire: Any) -> dict:

@@ -17,12 +17,13 @@ from flowcore.bus.connection import Connection
 from flowcore.bus.envelope import Malformed, json_foreign, unpack_foreign
 from flowcore.flow.resolved import WireSpec
 from flowcore.node.ports import In
-from flowcore.node.tensors import Tensors
+from flowcore.node.tensors import Tensors, inline_alone
 from flowcore.node.work import Foreign, ForeignInput
 from flowcore.runtime.fetching import Fetching
 from flowcore.runtime.incoming import Incoming
 from flowcore.runtime.page import wire_hash
-from flowcore.wires.durable import DurableInWire, DurableWire
+from flowcore.wires.durable import DurableWire
+from flowcore.wires.durable_in import DurableInWire
 from flowcore.wires.frames import Ack
 from flowcore.wires.in_wire import ACK_TIMER_S, InWire, Item, LatestInWire
 from flowcore.wires.out_port import Kept, Origin, OutPort
@@ -41,7 +42,7 @@ class Wiring:
         connection: of this process, connected or not.
         inputs: the class's input ports, by name.
         take: queues works for the engine.
-        on_reject: a cycle-closing wire is at its bound: called with the message.
+        on_reject: called with a message that a wire will not carry, and why.
         tensors: of the process.
     """
 
@@ -51,7 +52,7 @@ class Wiring:
         connection: Connection,
         inputs: Mapping[str, In],
         take: Callable[[list[Any]], None],
-        on_reject: Callable[[Kept], None],
+        on_reject: Callable[[Kept, Exception], None],
         tensors: Tensors,
     ) -> None:
         self.flow, self.node, self.replica = spec["flow"], spec["node"], spec.get("replica")
@@ -175,7 +176,16 @@ class Wiring:
         port = self.port(spec.port)
         wire: Any
         if spec.delivery == "durable":
-            wire = DurableWire(self._ends(spec, None, None), port, self.connection, self._streams[wire_id])
+            wire = DurableWire(
+                self._ends(spec, None, None),
+                port,
+                self.connection,
+                self._streams[wire_id],
+                on_reject=self._on_reject,
+                most_bytes=int((spec.durable or {}).get("max_bytes") or 64 << 20),
+                by=self.replica or 0,
+                is_shared=spec.replicas > 1,
+            )
         elif spec.replicas > 1 and spec.delivery != "latest":
             replicas = {k: self._out_wire(spec, port, k) for k in range(spec.replicas)}
             wire = SharedWire(replicas, by_key=spec.share == "key")
@@ -326,6 +336,7 @@ class Wiring:
                 self._take_items,
                 spec.window,
                 is_shared=spec.replicas > 1 or spec.producer_replicas > 1,
+                decode=self._codec.unpack,
             )
         else:
             before = wire = self._closed.pop(wire_id, None)
@@ -579,7 +590,7 @@ def _from_outside(data: bytes) -> list[dict]:
     Raises:
         Malformed: neither.
     """
-    value = json_foreign(data) if data[:1] in (b"{", b"[") else unpack_foreign(data)
+    value = json_foreign(data) if data[:1] in (b"{", b"[") else unpack_foreign(data, ext_hook=inline_alone)
     found = value if isinstance(value, list) else [value]
     messages = []
     for one in found:

@@ -15,7 +15,7 @@ import socket
 from pathlib import Path
 
 from flowcore.bus.envelope import Malformed, pack, unpack
-from flowcore.script import frames
+from flowcore.script import frames, stand_in
 from flowcore.script.address import short_path
 from flowcore.script.errors import SandboxMissing, ScriptError, ZygoteGone
 from flowcore.script.frames import HEAD
@@ -79,7 +79,7 @@ class Channel(asyncio.Protocol):
             finally:
                 self._waiter = None
         try:
-            frame = unpack(self._frames.pop(0), limit=frames.MAX_REPLY)
+            frame = unpack(self._frames.pop(0), limit=frames.MAX_REPLY, ext_hook=stand_in.decode)
             if not isinstance(frame, list) or not frame:
                 raise Malformed("not a frame")
         except Malformed as e:

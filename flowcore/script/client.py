@@ -17,11 +17,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from flowcore.bus.envelope import pack
 from flowcore.script import frames
 from flowcore.script.breaker import Breaker
 from flowcore.script.channel import Channel, WorkerEnded, open_channel
 from flowcore.script.errors import ScriptError, ScriptKilled, ScriptPaused, ScriptRefused, ScriptTimeout, from_worker
+from flowcore.script.stand_in import pack
 
 Item = tuple[Any, str, dict]  # payload, topic, meta
 Note = tuple[str, str, Any]  # ("info" | "warning" | "error" | "status", text, extra)
@@ -292,6 +292,10 @@ class ScriptWorker:
             half = len(share) // 2
             await self._run_share(messages, share[:half], results)
             await self._run_share(messages, share[half:], results)
+            return
+        if len(packed) > frames.MAX_MESSAGE:
+            most = f"{len(packed):,} bytes, at most {frames.MAX_MESSAGE:,} go to a script"
+            results[share[0]] = Result(error=ScriptError(f"this message can't be given to a script: {most}"))
             return
         await self._run_frame(packed, share, results)
 

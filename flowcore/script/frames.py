@@ -26,6 +26,7 @@ SETUP, BEGIN, CALL, REPLY, STOP = 1, 2, 3, 4, 5
 READY, RESULTS, REQUEST, WHERE, REFUSED = 11, 12, 13, 14, 15
 
 MAX_REQUEST = 16 * 1024 * 1024  # bytes of one frame to the worker (a set-up carries the node's whole state)
+MAX_MESSAGE = MAX_REQUEST - 64 * 1024  # bytes of one message for a script
 MAX_CALL = 512 * 1024  # bytes of one CALL; larger batches are split
 MAX_OUTPUT = 250 * 1024  # bytes of one thing sent: an envelope on the bus holds 256 KiB
 MAX_RESULT = 512 * 1024  # bytes of all one message makes

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from types import GeneratorType
 from typing import Any
 
-from flowcore.bus.envelope import pack
 from flowcore.script import frames
+from flowcore.script.stand_in import pack
 
 _MESSAGE_KEYS = frozenset(("payload", "topic", "meta"))
 _FILLS = {"red": "error", "yellow": "warn", "green": "ok", "blue": "busy", "grey": "off", "gray": "off"}

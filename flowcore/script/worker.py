@@ -15,10 +15,11 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, NoReturn
 
-from flowcore.bus.envelope import join, pack, unpack
-from flowcore.script import frames, inside, lockdown
+from flowcore.bus.envelope import join, unpack
+from flowcore.script import frames, inside, lockdown, stand_in
 from flowcore.script.frames import HEAD
 from flowcore.script.source import FILE, ScriptSyntax, compile_script, describe, place, render
+from flowcore.script.stand_in import pack
 
 SOCKET = 3
 _NIL = pack(None)
@@ -230,7 +231,7 @@ class Worker:
             data = data + more if data else more
         end = 4 + HEAD.unpack_from(data)[0]
         self._buffer = data[end:]
-        return unpack(data[4:end], limit=frames.MAX_REQUEST)
+        return unpack(data[4:end], limit=frames.MAX_REQUEST, ext_hook=stand_in.decode)
 
     def _receive_large(self, data: bytes) -> list | None:
         end = 4 + HEAD.unpack_from(data)[0]
@@ -243,7 +244,7 @@ class Worker:
             have += len(more)
         whole = b"".join(parts)
         self._buffer = whole[end:]
-        return unpack(whole[4:end], limit=frames.MAX_REQUEST)
+        return unpack(whole[4:end], limit=frames.MAX_REQUEST, ext_hook=stand_in.decode)
 
     def _send(self, frame: list) -> None:
         self._send_packed(pack(frame))

@@ -93,6 +93,7 @@ class InWire:
         self.page_hash = 0
         self.kind: tuple = ()
         self.on_unsaid: Callable[[], None] = lambda: None  # something is to be said within ACK_TIMER_S
+        self.on_item_done: Callable[[Item], None] | None = None  # asked for by who looks after tensors
         self._n = 0
         self._publish = publish
         self._deliver = deliver
@@ -213,6 +214,8 @@ class InWire:
 
     def on_done(self, item: Item) -> None:
         """A taken message is done: acked by everyone that it concerns."""
+        if self.on_item_done is not None:
+            self.on_item_done(item)
         if item.epoch != self.epoch:
             self._old -= 1
             if self._has_room_again():

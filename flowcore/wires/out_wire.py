@@ -269,12 +269,16 @@ class OutWire:
             one.one_done()
 
 
+class CycleFull(Exception):
+    """A wire that closes a cycle has no room: its newest message is rejected."""
+
+
 class FeedbackWire(OutWire):
     """A wire that closes a cycle: it never blocks, no ack waits for it; at its bound the newest goes to `.error`."""
 
     cause_waits = False
 
-    def __init__(self, *args, bound: int = 1024, on_reject: Callable[[Kept], None], **options) -> None:
+    def __init__(self, *args, bound: int = 1024, on_reject: Callable[[Kept, Exception], None], **options) -> None:
         super().__init__(*args, **options)
         self.window = bound
         self._is_fed_alone = True  # what is rejected must not reach the consumer by the public feed
@@ -291,7 +295,8 @@ class FeedbackWire(OutWire):
         own = None if is_full else self._port.apart(kept)
         if own is None:
             self.drops += 1
-            self._on_reject(kept)
+            what = "is at its bound" if is_full else "has no room for copies of tensors"
+            self._on_reject(kept, CycleFull(f"a wire that closes a cycle {what}; its newest message is rejected"))
         else:
             super().add(own)
         return 0

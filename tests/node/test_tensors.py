@@ -1,11 +1,18 @@
-"""Frames and tensors as a node sees them, on real pools: made, sent, sealed, refused, waited for."""
+"""Frames and tensors as a node sees them, on real pools: made, sent, sealed, refused, waited for, shown."""
 
+import asyncio
+import gc
+
+import numpy as np
 import pytest
+from pydantic import BaseModel, ConfigDict
 
-from flowcore.node import In, Node, NodeConfig, Out, field
-from flowcore.node.testing import drive
+from flowcore.bus.envelope import pack
+from flowcore.node import In, Node, NodeConfig, NoRoom, Out, Tensor, field
+from flowcore.node.testing import MemoryStore, drive
 
-FRAME = (480, 640, 3)
+FRAME = (480, 640, 3)  # 0.9 MB: a node that may share 2 MB has two slots for them
+TWO_SLOTS = {"pool_mb": 2}
 
 
 class Camera(Node):
@@ -23,34 +30,280 @@ class Camera(Node):
             frame = await self.alloc_when_free(FRAME)
             frame.numpy()[:] = n
             await self.send(frame, topic=str(n))
+            del frame
 
 
-class Mean(Node):
-    """The mean of a frame."""
+class Invert(Node):
+    """Makes another frame of each, in a handler thread."""
 
-    type = "test/mean"
-    frame = In("frame")
-    mean = Out(float)
+    type = "test/invert"
+    image = In("frame")
+    inverted = Out("frame")
 
     def on_message(self, message):
-        return float(message.payload.numpy().mean())
+        made = self.alloc(message.payload.shape)
+        np.subtract(255, message.payload.numpy(), out=made.numpy())
+        return made
 
 
-class Pass(Node):
-    """Passes on what it gets."""
+class Echo(Node):
+    """Returns what it gets, or what a test says."""
 
-    type = "test/pass"
+    type = "test/echo"
     in_ = In()
     out = Out()
+    make = staticmethod(lambda payload: payload)
 
     def on_message(self, message):
-        return message.payload
+        return self.make(message.payload)
 
 
-async def test_frames_are_made_in_place_and_read_only_once_sent():
-    async with drive(Camera) as node:
-        frames = await node.sent(3)
-        assert [frame.numpy()[0, 0, 0] for frame in frames] == [0, 1, 2]
-        assert frames[0].shape == FRAME and frames[0].dtype == "uint8" and not frames[0].is_writable
+class Boxes(BaseModel):
+    """A model with an array in it."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    image: np.ndarray
+    boxes: list[dict]
+
+
+def values(tensor):
+    return np.asarray(tensor).tolist()
+
+
+async def test_a_frame_is_filled_in_place_and_cannot_be_changed_once_it_is_sent():
+    written = []
+
+    class Late(Camera):
+        async def run(self):
+            frame = self.alloc(FRAME)
+            view = frame.numpy()
+            view[:] = 7
+            await self.send(frame)
+            try:
+                view[:] = 8
+            except ValueError as e:
+                written.append(str(e))
+
+    async with drive(Late) as node:
+        (frame,) = await node.sent(1)
+        assert (frame.shape, frame.dtype, frame.device, frame.is_writable) == (FRAME, "uint8", "cpu", False)
+        assert frame.numpy().min() == frame.numpy().max() == 7
         with pytest.raises(ValueError, match="read-only"):
-            frames[0].numpy()[:] = 1
+            frame.numpy()[:] = 1
+        await node.wait_for(lambda: written)
+        assert "read-only" in written[0]
+
+
+async def test_arrays_at_any_depth_of_a_payload_come_out_as_tensors():
+    """In lists, maps and models; small ones travel in the envelope, large ones in shared memory."""
+    small, large = np.arange(6, dtype=np.float32).reshape(2, 3), np.ones((300, 300), np.int16)
+    made = {"a": [small, {"b": large}], "model": Boxes(image=large, boxes=[{"x": 1}]), "n": np.int64(5)}
+
+    class Make(Echo):
+        make = staticmethod(lambda payload: made)
+
+    async with drive(Make) as node:
+        await node.put(0)
+        (got,) = await node.sent()
+        assert all(isinstance(one, Tensor) for one in (got["a"][0], got["a"][1]["b"], got["model"]["image"]))
+        assert values(got["a"][0]) == small.tolist() and got["a"][0].dtype == "float32"
+        assert values(got["model"]["image"]) == large.tolist() and got["n"] == 5
+        assert sum(pool["slots"] for pool in node.tensors.stats()) >= 2
+
+
+async def test_a_port_says_what_it_wanted_and_what_came():
+    class Strict(Echo):
+        in_ = In("tensor[float32, ?, 3]")
+
+    async with drive(Strict) as node:
+        await node.put(np.zeros((4, 3), np.float32), np.zeros((4, 3)), np.zeros((4, 4), np.float32), "text")
+        assert len(await node.sent()) == 1
+        assert [error["text"] for error in node.errors] == [
+            "port 'in' takes tensor[float32, ?, 3], got a tensor of float64 (4, 3)",
+            "port 'in' takes tensor[float32, ?, 3], got a tensor of float32 (4, 4)",
+            "port 'in' takes tensor[float32, ?, 3], got text",
+        ]
+    async with drive(Invert) as node:
+        await node.put(np.zeros((4, 4), np.float32))
+        assert "takes frame, got a tensor of float32 (4, 4)" in node.errors[0]["text"]
+
+
+async def test_a_source_waits_for_a_slot_and_goes_on_when_one_is_free():
+    async with drive(Camera, frames=7, settings=TWO_SLOTS) as node:
+        for begin in range(0, 6, 2):
+            frames = await node.sent_messages(2)
+            assert [(one.topic, int(one.payload.numpy()[0, 0, 0])) for one in frames] == [
+                (str(n), n) for n in (begin, begin + 1)
+            ]
+            del frames
+            node.clear()
+        assert len(await node.sent(1)) == 1
+
+
+async def test_a_sync_handler_waits_for_a_slot_in_its_thread():
+    """What it made before is sent meanwhile, or nobody could ever let go of it."""
+    async with drive(Invert, settings=TWO_SLOTS) as node:
+        putting = asyncio.ensure_future(node.put(*[np.full(FRAME, n, np.uint8) for n in range(5)]))
+        seen = []
+        while len(seen) < 5:
+            await node.wait_for(lambda: node.messages())
+            seen += [int(message.payload.numpy()[0, 0, 0]) for message in node.messages()]
+            node.clear()
+        await putting
+        assert seen == [255, 254, 253, 252, 251] and not node.errors
+
+
+async def test_on_the_event_loop_alloc_does_not_wait():
+    said = []
+
+    class Hasty(Camera):
+        async def run(self):
+            frames = [self.alloc(FRAME), self.alloc(FRAME)]
+            try:
+                self.alloc(FRAME)
+            except NoRoom as e:
+                said.append(str(e))
+            await self.send(len(frames))
+
+    async with drive(Hasty, settings=TWO_SLOTS) as node:
+        assert await node.sent(1) == [2]
+        assert "raise the node's setting pool_mb" in said[0]
+        with pytest.raises(ValueError, match="pool_mb"):
+            node.node.alloc((3000, 1000))
+
+
+async def test_a_generator_that_makes_more_frames_than_there_are_slots():
+    class Split(Echo):
+        def on_message(self, message):
+            for n in range(message.payload):
+                frame = self.alloc(FRAME)
+                frame.numpy()[:] = n
+                yield frame
+                del frame
+
+    async with drive(Split, settings=TWO_SLOTS) as node:
+        putting = asyncio.ensure_future(node.put(9))
+        seen = []
+        while len(seen) < 9:
+            await node.wait_for(lambda: node.messages())
+            seen += [int(message.payload.numpy()[0, 0, 0]) for message in node.messages()]
+            node.clear()
+        await putting
+        assert seen == list(range(9))
+
+
+async def test_what_can_never_have_room_is_an_error_at_once():
+    class Wide(Echo):
+        make = staticmethod(lambda payload: [np.ones(FRAME, np.uint8) for _ in range(payload)])
+
+    async with drive(Wide, settings=TWO_SLOTS) as node:
+        await node.put(3)
+        (error,) = node.errors
+        assert error["error"] == "ValueError" and "more than this node may share at once" in error["text"]
+        await node.put(2)
+        assert len((await node.sent())[0]) == 2
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_failing_handlers_hold_no_slots(is_async):
+    """Neither through their tracebacks, nor by what is told of them."""
+
+    class Fail(Echo):
+        def on_message(self, message):
+            view = message.payload.numpy()
+            raise RuntimeError(f"no: {view.shape}")
+
+    class FailAsync(Echo):
+        async def on_message(self, message):
+            view = message.payload.numpy()
+            raise RuntimeError(f"no: {view.shape}")
+
+    gc.collect()
+    gc.disable()  # nobody runs it while frames come
+    try:
+        async with drive(FailAsync if is_async else Fail, settings=TWO_SLOTS) as node:
+            for n in range(6):
+                await node.put(np.full(FRAME, n, np.uint8))
+            assert len(node.errors) == 6
+            assert node.errors[0]["message"]["is_cut"] and node.given_up[5]["message"]["payload"] == {
+                "$tensor": {"dtype": "uint8", "shape": list(FRAME), "device": "cpu"}
+            }
+            assert sum(pool["used"] for pool in node.tensors.stats()) <= 1
+    finally:
+        gc.enable()
+
+
+async def test_a_small_tensor_is_kept_whole_with_an_error():
+    class Fail(Echo):
+        make = staticmethod(lambda payload: payload["x"] + 1)
+
+    async with drive(Fail) as node:
+        await node.put({"boxes": np.arange(4.0)})
+        body = node.given_up[0]
+        assert "is_cut" not in body["message"] and len(pack(body)) > 0
+
+
+async def test_state_has_its_own_copy():
+    """A frame in the state occupies no slot; after a restart it is there again."""
+
+    class Keep(Echo):
+        stateful = True
+
+        def on_message(self, message):
+            if message.payload is not None:
+                self.state["frame"] = message.payload
+            return self.state["frame"]
+
+    store = MemoryStore()
+    async with drive(Keep, store=store) as node:
+        await node.put(np.arange(20_000, dtype=np.int32))
+        await node.sent(1)
+        node.clear()
+        assert sum(pool["used"] for pool in node.tensors.stats()) == 0
+    async with drive(Keep, store=store) as node:
+        await node.put(None)
+        assert values((await node.sent())[0]) == list(range(20_000))
+
+
+async def test_what_is_kept_or_forgotten_is_named():
+    class Hold(Echo):
+        def on_start(self):
+            self.held = []
+
+        def on_message(self, message):
+            self.held.append(message.payload)
+            if len(self.held) > 1:
+                self.held[1].keep()
+
+    async with drive(Hold) as node:
+        await node.put(np.zeros(FRAME, np.uint8), np.zeros(FRAME, np.uint8))
+        lingering = node.tensors.codec.lingering
+        kept, forgotten = lingering.listed(older_than_s=0)
+        assert [(one["port"], one["bytes"] >= 480 * 640 * 3) for one in (*kept, *forgotten)] == [("in", True)] * 2
+        assert len(kept) == 1
+        node.node.held.pop().release()
+        node.node.held.clear()
+        assert lingering.listed(older_than_s=0) == ([], [])
+
+
+async def test_debug_shows_what_a_tensor_is():
+    class Show(Echo):
+        def on_message(self, message):
+            self.debug({"frame": message.payload, "n": 1}, message)
+
+    async with drive(Show) as node:
+        await node.put(np.zeros(FRAME, np.uint8), np.eye(2))
+        large, small = node.debugged
+        assert large == {"frame": {"$tensor": {"dtype": "uint8", "shape": list(FRAME), "device": "cpu"}}, "n": 1}
+        assert small["frame"]["$tensor"]["values"] == [[1.0, 0.0], [0.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"\0" * 20_000_000, "é" * 10_000_000, list(range(300_000)), {"a": ["x" * 400_000, b"y" * 400_000], "n": 1}],
+    ids=["bytes", "text", "numbers", "mixed"],
+)
+async def test_nothing_is_too_large(payload):
+    async with drive(Echo) as node:
+        await node.put(payload)
+        assert await node.sent() == [payload] and not node.errors

@@ -1,5 +1,6 @@
 """The flows that are simulated: chain, state, fan-out, diamond, cycle, replicas, latest."""
 
+from sim_frames import Around, CountFrames, Frames, KeepFrames, MakeFrame, PassFrame
 from sim_nodes import Batch, Carry, Join, Numbers, Pass, PassAsync, PassBatch, Ring, Sink, Total
 from sim_world import Graph, wire
 
@@ -87,6 +88,47 @@ def latest() -> Graph:
     )
 
 
+def frames() -> Graph:
+    """Frames through two forwarders, one of which counts, to one that keeps; and to another that keeps, on the way."""
+    return Graph(
+        {"src": Frames, "a": PassFrame, "count": CountFrames, "keep": KeepFrames, "far": KeepFrames},
+        [wire("src.out>a.in"), wire("a.out>count.in"), wire("a.out>keep.in"), wire("count.out>far.in")],
+        ordered=("a", "count", "keep", "far"),
+        sinks=("keep", "far"),
+    )
+
+
+def made_frames() -> Graph:
+    """A node that makes frames of frames, acked when sent; its consumers keep, one of them the newest alone."""
+    return Graph(
+        {"src": Frames, "make": MakeFrame, "a": PassFrame, "far": KeepFrames, "newest": KeepFrames},
+        [
+            wire("src.out>make.in"),
+            wire("make.out>a.in"),
+            wire("a.out>far.in"),
+            wire("a.out>newest.in", delivery="latest"),
+        ],
+        ordered=("make", "a", "far"),
+        sinks=("far",),
+        settings={"make": {"ack": "sent"}, "a": {"ack": "sent"}},
+    )
+
+
+def frame_cycle() -> Graph:
+    """Frames that go around a cycle."""
+    return Graph(
+        {"src": Frames, "around": Around, "carry": PassFrame, "sink": Sink},
+        [
+            wire("src.out>around.in"),
+            wire("around.around>carry.in"),
+            wire("carry.out>around.back", feedback=True, bound=64),
+            wire("around.out>sink.in"),
+        ],
+        ordered=("around", "sink"),
+        sinks=("sink",),
+    )
+
+
 GRAPHS = {
     "chain": chain,
     "state": state,
@@ -96,4 +138,7 @@ GRAPHS = {
     "replicas": replicas,
     "replicas by key": lambda: replicas("key"),
     "latest": latest,
+    "frames": frames,
+    "made frames": made_frames,
+    "frame cycle": frame_cycle,
 }

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from flowcore.node import commit, emit, engine, handling, runs, turns
+from flowcore.node import commit, emit, engine, handling, runs, tensors, turns
 from flowcore.runtime import runner, stats, store, wiring
 from flowcore.wires import out_port
 
@@ -147,7 +147,7 @@ _clock = SimpleNamespace(
 def simulated(connection: type) -> Iterator[None]:
     """The engine on simulated clock, threads and bus; nothing else of it is changed."""
     with contextlib.ExitStack() as stack:
-        for module in (commit, emit, engine, handling, runs, turns, runner, stats, wiring, out_port):
+        for module in (commit, emit, engine, handling, runs, tensors, turns, runner, stats, wiring, out_port):
             if hasattr(module, "time"):
                 stack.enter_context(mock.patch.object(module, "time", _clock))
         for module in (engine, turns):

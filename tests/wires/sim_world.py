@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import sim_frames
 import sim_nodes
 from sim_bus import Connection, Server
 from sim_time import VirtualLoop, running, simulated
@@ -31,6 +32,7 @@ from flowcore.wires.share import SharedWire
 
 FLOW = "f"
 WINDOW = 8
+_SOURCES = (sim_nodes.Numbers, sim_frames.Frames)
 
 
 class Broken(AssertionError):
@@ -106,6 +108,7 @@ class Process:
         self._n = 0
         self.told: dict = {}  # the wires it knows of
         self.is_open = True  # what the runner reads of its link
+        self.keepers: list[sim_frames.KeepFrames] = []
 
     def call(self, function: Callable, *args: Any) -> Any:
         """Run something as this process."""
@@ -121,6 +124,8 @@ class Process:
 
     def _end(self) -> None:
         self.is_alive = False
+        if (tensors := getattr(self.runner, "tensors", None)) is not None and not self.ended.is_set():
+            sim_frames.vanish(tensors)
         for future in self._answers.values():
             if not future.done():
                 future.set_exception(Died())
@@ -294,7 +299,8 @@ class World:
     def spec(self, process: Process) -> dict[str, Any]:
         """What the host gives a process."""
         node = self.graph.nodes[process.node]
-        settings = {**NodeSettings().model_dump(), "drain_timeout_s": 1.0, **self.graph.settings.get(process.node, {})}
+        settings = {**NodeSettings().model_dump(), "drain_timeout_s": 1.0, "pool_mb": 1}
+        settings |= self.graph.settings.get(process.node, {})
         return {
             "flow": FLOW,
             "node": process.node,
@@ -553,12 +559,12 @@ class World:
         """A record reached the store."""
         node = key.split(".")[-1]
         record = self.records[node] = Record.unpack(data)
-        if self.graph.nodes.get(node) is sim_nodes.Total:
+        if self.graph.nodes.get(node) in (sim_nodes.Total, sim_frames.CountFrames):
             ((_, following),) = record.applied.values()
             counted = record.values["count"]
             if self._newest.get("a", 0) == self._oldest.get("a") and counted != following - 1:
                 self.broken(f"{node}: {counted} counted, {following - 1} contained")
-        if self.graph.nodes.get(node) is sim_nodes.Numbers and record.position:
+        if self.graph.nodes.get(node) in _SOURCES and record.position:
             for sink in self.graph.sinks:
                 is_stored = any(self.graph.nodes[one].stateful for one in self.graph.nodes)
                 if not is_stored and sink not in self.owed_from:
@@ -580,6 +586,8 @@ class World:
         for process in self.current.values():
             if process.is_alive and process.runner is not None and hasattr(process.runner, "wiring"):
                 self._look_at(process)
+                for keeper in process.keepers:
+                    process.call(keeper.look)
         self.loop.call_later(0.005, self._look)
 
     def _look_at(self, process: Process) -> None:
@@ -619,7 +627,21 @@ class World:
         if self.total == 1 << 30:
             group = self.graph.group
             self.total = -(-(self.sent + more) // group) * group
-        return self.until(self._is_all_done, within_s, "all numbers everywhere, all acked")
+        took_s = self.until(self._is_all_done, within_s, "all numbers everywhere, all acked")
+        for process in self.current.values():
+            for keeper in process.keepers:
+                process.call(keeper.kept.clear)
+        self.until(lambda: not self.slots_in_use(), 2.0, "all slots free")
+        return took_s
+
+    def slots_in_use(self) -> dict[str, list[dict]]:
+        """Process -> its pools of which a slot is in use, there or by a reader; the newest message is in no handler."""
+        return {
+            process.name: used
+            for process in self.current.values()
+            if process.is_alive
+            and (used := [one for one in process.runner.tensors.stats() if one["used"] or one["waiting"]])
+        }
 
     def _is_all_done(self) -> bool:
         for sink in self.graph.sinks:
@@ -636,7 +658,7 @@ class World:
                 return False
         if any(self.latest.get(node) != self.total for node in self.graph.latest):
             return False
-        sources = [name for name, kind in self.graph.nodes.items() if kind is sim_nodes.Numbers]
+        sources = [name for name, kind in self.graph.nodes.items() if kind in _SOURCES]
         if any(name not in self.records or self.records[name].position != self.total for name in sources):
             return False
         return not self.unacked() and not self._tasks_pending()
@@ -647,7 +669,8 @@ class World:
     def picture(self) -> str:
         """Where everything stands, for a failure."""
         lines = [
-            f"total {self.total}, bus {'up' if self.server.is_up else 'down'}, now {self.loop.time() - 1000:.3f} s"
+            f"slots in use: {self.slots_in_use()}",
+            f"total {self.total}, bus {'up' if self.server.is_up else 'down'}, now {self.loop.time() - 1000:.3f} s",
         ]
         for name, process in self.current.items():
             lines.append(f"{name} (inc {process.inc}{'' if process.is_alive else ', dead'})")

@@ -201,7 +201,7 @@ def test_a_wire_fed_alone_has_holes_and_loses_nothing_in_them():
 
 def test_a_closing_wire_never_blocks_and_rejects_the_newest_at_its_bound():
     rejected = []
-    wire = connected(kind=FeedbackWire, bound=2, on_reject=rejected.append)
+    wire = connected(kind=FeedbackWire, bound=2, on_reject=lambda kept, error: rejected.append(kept))
     cause = Cause()
     wire.send(1, 2, 3, cause=cause)
     assert wire.port.has_credit()

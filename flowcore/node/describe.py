@@ -1,0 +1,114 @@
+"""Tensors where they can't go: a text or a small map in errors, debug events and stored messages.
+
+What is shown or stored lives longer than any slot, and most who read it have no use for pixels.
+"""
+
+import math
+from typing import Any
+
+from flowcore.buffers import BufferExpired, Codec, Spilled, Tensor
+from flowcore.buffers.spilled import replaced
+from flowcore.bus.envelope import INLINE, Extension, Malformed, pack
+
+_SHOWN = 64  # elements of a tensor that are shown
+_BEGINNING = 8 * 1024  # of a text that is too large
+
+
+def description(value: Any) -> dict[str, Any]:
+    """What a tensor or numpy array is, without what is in it: `{"$tensor": {"dtype", "shape", "device"}}`."""
+    about = {"dtype": str(value.dtype), "shape": list(value.shape), "device": getattr(value, "device", "cpu")}
+    return {"$tensor": about}
+
+
+def is_tensor(value: Any) -> bool:
+    """True for a tensor and for what is one to numpy."""
+    return isinstance(value, Tensor) or (
+        hasattr(value, "__array_interface__") and not isinstance(value, type) and bool(getattr(value, "shape", ()))
+    )
+
+
+def shown(value: Any) -> Any:
+    """A copy of a value with a description in place of each tensor; small ones with their values."""
+
+    def show(leaf: Any) -> Any:
+        if isinstance(leaf, Spilled):
+            return f"<{leaf.handle.nbytes:,} bytes>"
+        if not is_tensor(leaf):
+            return leaf
+        told = description(leaf)
+        if math.prod(leaf.shape) <= _SHOWN:
+            try:
+                told["$tensor"]["values"] = _array(leaf).tolist()
+            except BufferExpired:
+                told["$tensor"]["expired"] = True
+        return told
+
+    return replaced(value, show, makes_copy=True) if has_tensors(value) else value
+
+
+def settled(value: Any, limit_bytes: int) -> tuple[Any, bool]:
+    """A copy of a value that needs no slot, and whether it is whole.
+
+    Tensors are in it with their bytes if those are `limit_bytes` at most, all together; else as descriptions.
+    """
+    if not has_tensors(value):
+        return value, True
+    size_bytes = 0
+
+    def measure(leaf: Any) -> Any:
+        nonlocal size_bytes
+        size_bytes += leaf.nbytes if is_tensor(leaf) else 0
+        return leaf
+
+    replaced(value, measure, makes_copy=True)
+    is_whole = size_bytes <= limit_bytes
+
+    def settle(leaf: Any) -> Any:
+        nonlocal is_whole
+        if not is_tensor(leaf):
+            return leaf
+        if not is_whole:
+            return description(leaf)
+        try:
+            array = _array(leaf)
+        except BufferExpired:
+            is_whole = False
+            return description(leaf)
+        return Extension(INLINE, pack([array.dtype.str, array.shape, array.tobytes()]))
+
+    return replaced(value, settle, makes_copy=True), is_whole
+
+
+def settled_envelope(packed: bytes, codec: Codec, limit_bytes: int) -> dict[str, Any]:
+    """A packed envelope as a map that needs no slot; `is_cut` says that something is missing."""
+    envelope = codec.unpack(packed)
+    for key in ("payload", "meta"):
+        try:
+            envelope[key], is_whole = settled(codec.resolve(envelope[key]), limit_bytes)
+        except (BufferExpired, Malformed):  # of a large text, for one
+            envelope[key], is_whole = None if key == "payload" else {}, False
+        if isinstance(envelope[key], (str, bytes)) and len(envelope[key]) > limit_bytes:
+            envelope[key], is_whole = envelope[key][:_BEGINNING], False
+        if not is_whole:
+            envelope["is_cut"] = True
+    return envelope
+
+
+def has_tensors(value: Any) -> bool:
+    """True when a tensor or array is in a value, at any depth."""
+    todo = [value]
+    while todo:
+        found = todo.pop()
+        if isinstance(found, dict):
+            todo.extend(found.values())
+        elif isinstance(found, (list, tuple)):
+            todo.extend(found)
+        elif isinstance(found, Spilled) or is_tensor(found):
+            return True
+        elif hasattr(found, "model_dump") and not isinstance(found, type):
+            todo.append(found.model_dump())
+    return False
+
+
+def _array(value: Any) -> Any:
+    return value.numpy() if isinstance(value, Tensor) else value
