@@ -1,9 +1,10 @@
 """The file behind a pool: a memfd, or a named file in /dev/shm where others cannot open a memfd of ours.
 
 A memfd is freed by the kernel with its last descriptor and mapping: nothing is left behind by a crash. Named files
-(`FLOWCORE_SHM=named`, see `probe.py`) are: `sweep` takes away those of processes that are gone.
+(`FLOWCORE_SHM=named`, see `probe.py`) are: `sweep.py` takes away those of processes that are gone.
 """
 
+import errno
 import fcntl
 import os
 import stat
@@ -29,7 +30,7 @@ def create(pool: int, size: int) -> int:
     fd = _named(pool) if are_named() else _memfd()
     try:
         if are_named():
-            os.posix_fallocate(fd, 0, size)  # a full /dev/shm is an error now, not a SIGBUS at the first write
+            _reserve(fd, size)
         else:
             os.ftruncate(fd, size)
     except BaseException:
@@ -41,6 +42,17 @@ def create(pool: int, size: int) -> int:
 
 def _named(pool: int) -> int:
     return os.open(_path(pool), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def _reserve(fd: int, size: int) -> None:
+    """Take the memory now: where /dev/shm is full that is an error, and not a SIGBUS at the first write."""
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError as e:
+        if e.errno != errno.ENOSPC:
+            raise
+        text = f"{SHM} has no room for {size:,} bytes more; make it larger (flowcore doctor says how)"
+        raise OSError(errno.ENOSPC, text) from None
 
 
 def _memfd() -> int:
@@ -88,20 +100,6 @@ def remove(pool: int) -> None:
     """Take the name of an own pool away; who has it open keeps it."""
     if are_named():
         _path(pool).unlink(missing_ok=True)
-
-
-def sweep() -> int:
-    """Remove the named files of processes of this user that are gone; how many."""
-    removed = 0
-    for path in SHM.glob(f"flowcore-{namespace()}-*-*-*"):
-        try:
-            _, _, pid, start, _ = path.name.split("-")
-            if start_of(int(pid)) != int(start):
-                path.unlink()
-                removed += 1
-        except (ValueError, OSError):
-            continue
-    return removed
 
 
 def _path(pool: int) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from flowcore.buffers import files
 from flowcore.buffers.ledger import Ledger
+from flowcore.buffers.sweep import sweep
 
 MB = 1 << 20
 _WANTED = 256 * MB  # what one node may share
@@ -53,6 +54,15 @@ def probe() -> Found:
     if not size or not os.access(files.SHM, os.W_OK):
         return Found("none", f"{why}; {files.SHM} cannot be written either", "mount -t tmpfs tmpfs /dev/shm", size)
     return Found("named", why, _more_shm() if size < _WANTED else "", size)
+
+
+def prepare() -> Found:
+    """For the start of a host: look, have the processes it starts use named files where they must, sweep old ones."""
+    found = probe()
+    if found.kind == "named":
+        os.environ["FLOWCORE_SHM"] = "named"
+        sweep()
+    return found
 
 
 def _trouble_with_memfd() -> str:

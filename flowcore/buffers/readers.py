@@ -2,12 +2,14 @@
 
 import threading
 
+from flowcore.buffers import files
 from flowcore.buffers.errors import BufferExpired
 from flowcore.buffers.handle import Handle
 from flowcore.buffers.lease import Lease, Slots
 from flowcore.buffers.ledger import Ledger
 from flowcore.buffers.memory import memory_on
 from flowcore.buffers.place import Place, start_of
+from flowcore.buffers.sweep import sweep
 
 _LOOK_S = 5.0  # between two looks whether owners are alive
 
@@ -116,11 +118,15 @@ class Readers:
         is_time_to_look = now_s - self._looked_s >= _LOOK_S
         if is_time_to_look:
             self._looked_s = now_s
+        closed = 0
         with self._lock:
             for pool in list(self._pools.values()):
                 is_over = pool.ledger.is_closed or (is_time_to_look and start_of(pool.owner.pid) != pool.owner.start)
                 if is_over and pool.close_if_unused():
                     del self._pools[pool.id]
+                    closed += 1
+        if closed and files.are_named():
+            sweep()
 
     def close(self) -> None:
         """Close all that nothing refers to."""

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from flowcore.buffers import files
+from flowcore.buffers.sweep import sweep
 from flowcore.runtime.forkclient import Child, ForkFailed, ForkServer
 from flowcore.runtime.link import Link, LinkClosed, RequestFailed
 from flowcore.runtime.output import Lines
@@ -205,6 +207,8 @@ class NodeProcess:
         if self.link is not None:
             self.link.close()
         asyncio.get_running_loop().call_later(1.0, self._close_pipes)  # what it started may hold them open
+        if files.are_named():  # memfds went with the process
+            sweep()
         self._end.set_result(self.ended or 0)
         self._listener.on_end(self, self.ended or 0)
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from flowcore.buffers.files import SHM, sweep
+from flowcore.buffers import Pools, probe
+from flowcore.buffers.files import SHM
 from flowcore.buffers.place import namespace, own
+from flowcore.buffers.sweep import sweep
 
 ROUNDS = 201
 
@@ -41,6 +43,11 @@ def test_two_hundred_kills():
     assert said["named_files"] == []
 
 
+def named() -> list[str]:
+    """The named pools of this user."""
+    return sorted(path.name for path in SHM.glob(f"flowcore-{namespace()}-*"))
+
+
 def test_named_files_are_swept():
     """The fallback: the same locks on named files; what a kill leaves is swept at the next start, and only that."""
     said = killed(12, FLOWCORE_SHM="named")
@@ -49,12 +56,46 @@ def test_named_files_are_swept():
         "consumer": {"4 slots": 4},
         "both": {"nobody is left": 4},
     }
-    assert len(said["named_files"]) == 12
+    # A consumer sweeps its dead producer's file when it has let go; a producer that ends leaves its own.
+    assert said["named_files"] and set(said["named_files"]) <= set(named())
     pid, start = own()
     mine = SHM / f"flowcore-{namespace()}-{pid}-{start}-{5:016x}"
     mine.write_bytes(b"in use")
     try:
-        assert sweep() == 12
-        assert list(SHM.glob(f"flowcore-{namespace()}-*")) == [mine]
+        assert sweep() >= len(said["named_files"])
+        assert named() == [mine.name]
     finally:
         mine.unlink()
+
+
+def test_a_named_file_stays_while_a_reader_has_a_slot(codec, new_peer, monkeypatch):
+    """Its owner was killed, a reader passes it on: the next one finds it by its name. Then it goes."""
+    monkeypatch.setenv("FLOWCORE_SHM", "named")
+    owner, reader = new_peer(), new_peer()
+    seen = reader.read("a", owner.make("a", (64, 1024), 3))
+    assert seen[0] == "sealed" and len(named()) == 1
+    owner.kill()
+    assert sweep() == 0
+    tensor = codec.unpack(reader.forward("a"))
+    reader.kill()
+    assert (tensor.numpy() == 3).all()
+    assert sweep() == 0
+    del tensor
+    codec.readers.trim(1e9)
+    assert named() == []
+
+
+def test_a_full_shm_is_an_error_and_no_crash(monkeypatch):
+    """Memory of named files is taken when the pool is made; the text says what to do."""
+    monkeypatch.setenv("FLOWCORE_SHM", "named")
+    free = os.statvfs(SHM).f_bavail * os.statvfs(SHM).f_frsize
+    with pytest.raises(OSError, match="flowcore doctor says how"):
+        Pools(4 * free).alloc(2 * free)
+    assert named() == []
+
+
+def test_the_probe_tells_what_is_there(monkeypatch):
+    """Memfds here; named files when asked for, with what to change where /dev/shm is small."""
+    assert probe.probe().kind == "memfd"
+    monkeypatch.setenv("FLOWCORE_SHM", "named")
+    assert (found := probe.probe()).kind == "named" and found.shm_bytes > 0

@@ -4,6 +4,7 @@ The processes of this model are codecs of one process, each with descriptors of 
 the same. One dies by having its descriptors closed under it, as `kill -9` does.
 """
 
+import contextlib
 import os
 
 import numpy as np
@@ -15,7 +16,8 @@ from flowcore.buffers import BufferExpired, Codec, NoRoom, Pools, Readers, Tenso
 from flowcore.buffers.lease import Slots
 
 _SHAPE = (5, 4096)  # a slot of 20 KiB
-_SLOTS = 12
+_SLOTS = 6
+_WHO, _ANY = st.integers(0, 3), st.integers(0, 1 << 16)
 
 
 class Process:
@@ -60,9 +62,9 @@ class Buffers(RuleBasedStateMachine):
         """One of them."""
         return self.processes[number % len(self.processes)]
 
-    @rule(who=st.integers(0, 3), keeps=st.booleans())
-    def make(self, who: int, keeps: bool) -> None:
-        """Allocate, write, send."""
+    @rule(who=_WHO, to=st.lists(_WHO, max_size=3), as_view=st.booleans(), keeps=st.booleans())
+    def make(self, who: int, to: list[int], as_view: bool, keeps: bool) -> None:
+        """Allocate, write, send to some."""
         process = self.process(who)
         try:
             tensor = process.codec.pools.alloc(_SHAPE, "uint8")
@@ -70,11 +72,28 @@ class Buffers(RuleBasedStateMachine):
             return
         self.written += 1
         tensor.numpy()[...] = self.written % 251
-        self.send(process, tensor, self.written % 251)
+        self.send(process, tensor, self.written % 251, to, as_view)
         if keeps:
             process.tensors.append((tensor, self.written % 251))
 
-    @rule(who=st.integers(0, 3))
+    @rule(acked=_WHO)
+    def acks(self, acked: int) -> None:
+        """All that one has sent is done."""
+        self.process(acked).sent.clear()
+        self.write_all()
+
+    def write_all(self) -> None:
+        """Producers come around: whatever may be written now is, and sent to nobody."""
+        for process in self.processes:
+            writing = []
+            with contextlib.suppress(NoRoom):
+                while True:
+                    writing.append(process.codec.pools.alloc(_SHAPE))
+                    writing[-1].numpy()[...] = 255
+            process.codec.pack(writing)
+            assert len(process.codec.taken) == len(writing)
+
+    @rule(who=_WHO)
     def fail_to_send(self, who: int) -> None:
         """Something in the message cannot be packed: the slot is free again."""
         process = self.process(who)
@@ -86,44 +105,49 @@ class Buffers(RuleBasedStateMachine):
         except NoRoom:
             pass
 
-    def send(self, process: Process, tensor: Tensor, content: int) -> None:
-        """Pack, keep until it is acked, put onto the wire."""
+    def send(self, process: Process, tensor: Tensor, content: int, to: list[int], as_view: bool) -> None:
+        """Pack, keep until it is acked, deliver."""
         data = process.codec.pack({"frame": tensor})
         process.sent.append((data, process.codec.taken, content))
         self.wire.append((data, content))
+        for who in to:
+            self.deliver(self.process(who), data, content, as_view)
 
-    @precondition(lambda self: self.wire)
-    @rule(who=st.integers(0, 3), which=st.integers(0, 1 << 16), is_late=st.booleans(), is_view=st.booleans())
-    def deliver(self, who: int, which: int, is_late: bool, is_view: bool) -> None:
-        """To anyone, the newest, or any one ever sent."""
-        process = self.process(who)
-        data, content = self.wire[which % len(self.wire) if is_late else -1]
+    def deliver(self, process: Process, data: bytes, content: int, as_view: bool) -> None:
+        """Decode; what is owed by a process that lives is there."""
         tensor = process.codec.unpack(data)["frame"]
         is_owed = any(data == packed for sender in self.processes for packed, _, _ in sender.sent)
         assert tensor.state == "sealed" or not is_owed, "un-acked, and could not be read"
         if tensor.state == "expired":
             return
-        if is_view:
+        if as_view:
             process.views.append((tensor.numpy()[2:], content))
         else:
             process.tensors.append((tensor, content))
 
-    @precondition(lambda self: any(process.tensors for process in self.processes))
-    @rule(who=st.integers(0, 3), which=st.integers(0, 1 << 16))
-    def pass_on(self, who: int, which: int) -> None:
-        """A tensor in somebody's hands is sent again."""
-        process = self.process(who)
-        if process.tensors:
-            self.send(process, *process.tensors[which % len(process.tensors)])
+    @precondition(lambda self: self.wire)
+    @rule(who=_WHO, which=_ANY, as_view=st.booleans())
+    def deliver_late(self, who: int, which: int, as_view: bool) -> None:
+        """To anyone, any one ever sent: perhaps again, perhaps long after it was acked."""
+        self.deliver(self.process(who), *self.wire[which % len(self.wire)], as_view)
 
-    @rule(who=st.integers(0, 3), which=st.integers(0, 1 << 16), what=st.sampled_from(["tensors", "views", "sent"]))
+    @precondition(lambda self: any(process.tensors for process in self.processes))
+    @rule(who=_WHO, which=_ANY, to=st.lists(_WHO, max_size=3), as_view=st.booleans())
+    def pass_on(self, who: int, which: int, to: list[int], as_view: bool) -> None:
+        """A tensor in somebody's hands is sent again."""
+        having = [process for process in self.processes if process.tensors]
+        process = having[who % len(having)]
+        self.send(process, *process.tensors[which % len(process.tensors)], to, as_view)
+
+    @rule(who=_WHO, which=_ANY, what=st.sampled_from(["tensors", "views", "sent"]))
     def let_go(self, who: int, which: int, what: str) -> None:
         """A message is done, a view is dropped, an output is acked."""
         held = getattr(self.process(who), what)
         if held:
             held.pop(which % len(held))
+            self.write_all()
 
-    @rule(who=st.integers(0, 3), which=st.integers(0, 1 << 16))
+    @rule(who=_WHO, which=_ANY)
     def release(self, who: int, which: int) -> None:
         """An author lets go at once."""
         tensors = self.process(who).tensors
@@ -136,14 +160,15 @@ class Buffers(RuleBasedStateMachine):
                 return
             raise AssertionError("a released tensor still shows its bytes")
 
-    @rule(who=st.integers(0, 3))
+    @rule(who=_WHO)
     def die(self, who: int) -> None:
         """One is killed, another takes its place; what it had sent is owed no more."""
         number = who % len(self.processes)
         self.processes[number].die()
         self.processes[number] = Process()
+        self.write_all()
 
-    @rule(who=st.integers(0, 3), now_s=st.floats(0, 1e6))
+    @rule(who=_WHO, now_s=st.floats(0, 1e6))
     def trim(self, who: int, now_s: float) -> None:
         """The second's round, at any time."""
         process = self.process(who)
@@ -173,5 +198,5 @@ class Buffers(RuleBasedStateMachine):
             process.die()
 
 
-Buffers.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+Buffers.TestCase.settings = settings(max_examples=100, stateful_step_count=80, deadline=None)
 TestBuffers = Buffers.TestCase
