@@ -84,7 +84,11 @@ def capsule(lease: Lease, typestr: str, shape: tuple[int, ...], nbytes: int, str
         memory.order_after_uses(lease.slot, consumer)
         memory.begin(lease.slot, (consumer,))
     shared = driver.array(memory.device, address, nbytes, shape, typestr, lease)
-    return shared.__dlpack__(stream=-1, **{name: value for name, value in asked.items() if value is not None})
+    asked = {name: value for name, value in asked.items() if value is not None}
+    try:
+        return shared.__dlpack__(stream=-1, **asked)
+    except TypeError:  # cupy before 13.4 knows no more than `stream`; what is asked for may be left out
+        return shared.__dlpack__(stream=-1)
 
 
 def used_on(lease: Lease, stream: Any) -> None:

@@ -147,7 +147,8 @@ class Node:
         Args:
             shape: (H, W, 3), for example; a number is one dimension.
             dtype: "uint8", "float32" ..., or a numpy dtype.
-            device: "cpu", or "cuda:0" ...
+            device: "cpu", or "cuda", "cuda:1" for an NVIDIA GPU, to be filled through `tensor.cupy()`. Where processes
+                cannot share its memory the tensor is in host memory; `tensor.device` says so, and the log why.
         Raises:
             NoRoom: in async code, when no slot is free now.
             ValueError: larger than the node's setting `pool_mb` allows.
