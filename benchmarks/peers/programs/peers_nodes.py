@@ -12,7 +12,7 @@ from flowcore.node import In, Message, Node, NodeConfig, Out, field, hookimpl
 @hookimpl
 def flowcore_node_types() -> list[type[Node]]:
     """All of them."""
-    return [Source, Pass, Sink, Trigger, Busy]
+    return [Source, Pass, Sink, AsyncSink, Trigger, Busy]
 
 
 class Told(NodeConfig):
@@ -66,12 +66,24 @@ class Sink(Node):
     def on_start(self) -> None:
         self._tally = Tally(self.config.socket)
 
-    def on_message(self, message: Message) -> None:
-        now_ns, said = time.time_ns(), message.payload
+    def on_message(self, message: Message) -> Any:
+        self._take(message, time.time_ns())
+
+    def _take(self, message: Message, now_ns: int) -> None:
+        said = message.payload
         if (frame := said.get("frame")) is not None:
             check_frame(frame.numpy(), said["n"])
             now_ns = time.time_ns()
         self._tally.take(said["run"], said["t"], now_ns)
+
+
+class AsyncSink(Sink):
+    """The same with an async handler, which needs no thread."""
+
+    type = "peers/async-sink"
+
+    async def on_message(self, message: Message) -> Any:
+        self._take(message, time.time_ns())
 
 
 class Trigger(Node):
