@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from flowcore.buffers import probe
 from flowcore.bus import storage, subjects, tls
 from flowcore.bus.access import AccessStore
 from flowcore.bus.bucket import Bucket, BucketError
@@ -174,7 +175,7 @@ class Host:
         self._log = HostLog(self.folder / "logs", self.options.terminal)
         self._started.append(self._log.close)
         self._started.append(self._types.stop)
-        await asyncio.gather(self._start_bus(), self._types.start())
+        await asyncio.gather(self._start_bus(), self._types.start(), self._prepare_shared_memory())
         host = self.options.host
         incarnations = Incarnations(self.folder, Bucket(self.connection, storage.HOSTS))
         self.shared = SharedBus(
@@ -231,6 +232,12 @@ class Host:
             log=str(self.log_file.absolute()),
         )
         self._started.append(self._data.remove_run_file)
+
+    async def _prepare_shared_memory(self) -> None:
+        """Before the first fork server, which hands the environment on to nodes."""
+        found = await asyncio.to_thread(probe.prepare)
+        if found.kind != "memfd":
+            event("shared memory", logging.WARNING, detail=f"{found.kind}: {found.why}", do=found.do)
 
     async def _start_bus(self) -> None:
         """The server, the host's connection to it, and what the engine keeps there."""
