@@ -19,7 +19,8 @@ import bcrypt
 import nats
 import uvloop
 
-from flowcore.bus import storage
+from flowcore.bus import storage, tls
+from flowcore.bus.certificate import Certificate
 from flowcore.bus.connection import Connection
 from flowcore.bus.permissions import full_user, node_user
 from flowcore.bus.server import EmbeddedServer
@@ -36,6 +37,7 @@ async def main() -> None:
     with tempfile.TemporaryDirectory(prefix="flowcore-") as name:
         folder = Path(name)
         await _server(folder / "server")
+        await _tls(folder)
         await _scripts(folder / "scripts")
         await _host(folder / "host")
     _check()
@@ -127,6 +129,64 @@ class Heard:
             await asyncio.sleep(0.001)
         await self._done.wait()
         return (time.process_time() - began_s) / self._count * 1e6
+
+
+async def _tls(folder: Path) -> None:
+    """The same server with and without TLS, three times in turn: what a certificate costs our own processes."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from tests.certificates import make_certificate
+
+    pair = make_certificate(folder)
+    found: dict[str, dict[str, list[float]]] = {"in the clear": {}, "with TLS": {}}
+    for turn in range(3):
+        for how, certificate in (("in the clear", None), ("with TLS", Certificate(*pair))):
+            user = full_user("figures")
+            server = EmbeddedServer(folder / f"{how} {turn}", nats_port=0, mqtt_port=0, certificate=certificate)
+            await server.start([user])
+            made = Connection(server.url, user=user.name, password=user.password, trust=tls.OWN)
+            began_s = time.perf_counter()
+            await made.connect(5)
+            found[how].setdefault("connect", []).append((time.perf_counter() - began_s) * 1e3)
+            for what, value in (await _there_and_back(made)).items():
+                found[how].setdefault(what, []).append(value)
+            await made.close()
+            await server.stop()
+    units = {
+        "connect": "ms",
+        "there and back, 300 bytes": "ms",
+        "published and received again, 300 bytes": "messages/s",
+    }
+    for what, unit in units.items():
+        for how, values in found.items():
+            _say(f"bus {how}: {what}", statistics.median(values[what]), unit)
+
+
+async def _there_and_back(bus: Connection) -> dict[str, float]:
+    count, window = 100_000, 500
+    body, arrived, seen = b"x" * 300, asyncio.Event(), 0
+
+    def take(*_: Any) -> None:
+        nonlocal seen
+        seen += 1
+        arrived.set()
+
+    async def once() -> None:
+        arrived.clear()
+        bus.publish("figures.tls", body)
+        await arrived.wait()
+
+    await bus.subscribe("figures.tls", take)
+    await bus.flush()
+    ms = await _median_ms(2000, once)
+    began_s, sent, first = time.perf_counter(), 0, seen
+    while seen - first < count:
+        while sent < count and sent - (seen - first) < window:
+            bus.publish("figures.tls", body)
+            sent += 1
+        arrived.clear()
+        await arrived.wait()
+    rate = count / (time.perf_counter() - began_s)
+    return {"there and back, 300 bytes": ms, "published and received again, 300 bytes": rate}
 
 
 async def _scripts(folder: Path) -> None:
