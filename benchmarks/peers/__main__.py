@@ -25,7 +25,7 @@ from benchmarks.peers.own import ASYNC, Flowcore
 from benchmarks.peers.raw_nats import RawNats
 from benchmarks.peers.rig import CHAIN, FRAME, HOP, HOPS, Contestant, LeftOut, Work
 from benchmarks.peers.rounds import Entry, play
-from flowcore.bench.machine import machine, surroundings
+from flowcore.bench.machine import machine
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- peers: written by `python -m benchmarks.peers --write` -->", "<!-- peers: end -->"
@@ -106,32 +106,30 @@ def main() -> int:
 
     line_up, left_out = contestants(asked.cache, say)
     times = Times.short() if asked.short else Times()
-    begun_s, beside = time.monotonic(), surroundings()
+    begun_s = time.monotonic()
     found: dict[Work, list[Entry]] = {}
     for work, everybody in line_up.items():
         chosen = [one for one in everybody if not asked.only or any(name in one.name for name in asked.only)]
         if chosen and (not asked.work or work.name in asked.work):
             found[work] = asyncio.run(play(work, chosen, asked.rounds, times, say))
     took_s = time.monotonic() - begun_s
-    text = _report(found, left_out, beside, asked.rounds, took_s)
+    text = _report(found, left_out, asked.rounds, took_s)
     print(text)
     if asked.json:
-        asked.json.write_text(json.dumps(_as_json(found, left_out, beside, took_s), indent=1) + "\n")
+        asked.json.write_text(json.dumps(_as_json(found, left_out, took_s), indent=1) + "\n")
     if asked.write:
         _write(text)
     return int(any(entry.faults for entries in found.values() for entry in entries))
 
 
-def _report(
-    found: dict[Work, list[Entry]], left_out: Sequence[LeftOut], beside: dict[str, Any], rounds: int, took_s: float
-) -> str:
+def _report(found: dict[Work, list[Entry]], left_out: Sequence[LeftOut], rounds: int, took_s: float) -> str:
     everybody = [entry for entries in found.values() for entry in entries]
     parts = [f"### {COLUMNS[work][0]}\n\n{tables.table(entries, COLUMNS[work][1])}" for work, entries in found.items()]
     command = shlex.join(["python", "-m", "benchmarks.peers", *sys.argv[1:]])
     parts.append(
         f"Median of {rounds} rounds, in brackets the smallest and the largest; p99 and the oldest over the messages of "
         f"all rounds. Measured on {datetime.now(UTC):%Y-%m-%d} in {took_s / 60:.0f} minutes with `{command}`, on "
-        f"{tables.statement(machine(), beside)}"
+        f"{tables.statement(machine(), everybody)}"
     )
     parts.append("What ran, with what settings:\n\n" + tables.about(found))
     parts += [f"Left out: {one.name}, because {one.reason}" for one in left_out]
@@ -139,14 +137,11 @@ def _report(
     return "\n\n".join(parts)
 
 
-def _as_json(
-    found: dict[Work, list[Entry]], left_out: Sequence[LeftOut], beside: dict[str, Any], took_s: float
-) -> dict[str, Any]:
+def _as_json(found: dict[Work, list[Entry]], left_out: Sequence[LeftOut], took_s: float) -> dict[str, Any]:
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "took_s": took_s,
         "machine": machine(),
-        "surroundings": beside,
         "work": {
             work.name: [
                 {
@@ -155,6 +150,7 @@ def _as_json(
                     "settings": entry.contestant.settings,
                     "processes": dict(entry.processes),
                     "rounds": [{"figures": one.figures, "ages_ms": one.ages_ms} for one in entry.rounds],
+                    "beside_cores": entry.beside,
                     "faults": entry.faults,
                 }
                 for entry in entries

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.peers.beside import Beside
 from benchmarks.peers.control import Order
 from benchmarks.peers.measure import MEASURES, Found, Times
 from benchmarks.peers.rig import Contestant, Work
@@ -16,10 +17,15 @@ _WARM_UP = Order(0.5, 0.0, 100)  # routes are made, code is compiled: what a pee
 
 @dataclass
 class Entry:
-    """What a contestant did in one piece of work: figures and ages of all its rounds, and its processes."""
+    """What a contestant did in one piece of work: figures and ages of all its rounds, and its processes.
+
+    Attributes:
+        beside: cores that other programs took, for each round.
+    """
 
     contestant: Contestant
     rounds: list[Found] = field(default_factory=list)
+    beside: list[float] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     processes: Mapping[str, int] = field(default_factory=dict)
 
@@ -48,8 +54,9 @@ async def play(
                 try:
                     async with entry.contestant.rig(work, Path(folder)) as rig:
                         await rig.run(replace(_WARM_UP, frames=work.is_frames))
+                        entry.processes, beside = _counted(rig.processes()), Beside(rig.processes())
                         found = await MEASURES[work](rig, times)
-                        entry.processes = _counted(rig.processes())
+                        entry.beside.append(beside.cores())
                 except Exception as error:
                     fault = f"{work.name}, round {number + 1}: {type(error).__name__}: {error}"
                     entry.faults.append(fault)
@@ -57,7 +64,7 @@ async def play(
                     continue
             entry.rounds.append(found)
             said = ", ".join(f"{key} {value:,.0f}" for key, value in found.figures.items())
-            say(f"{work.name} {number + 1}/{rounds}, {name}: {said}")
+            say(f"{work.name} {number + 1}/{rounds}, {name}: {said} (others took {entry.beside[-1]:.2f} cores)")
     return entries
 
 

@@ -1,7 +1,7 @@
 """The tables: medians over the rounds, with the smallest and largest in brackets, as Markdown."""
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.peers.rig import Work
@@ -73,13 +73,14 @@ def spread(values: Sequence[float]) -> str:
     return middle if len(values) == 1 else f"{middle} ({shown(min(values))}-{shown(max(values))})"
 
 
-def statement(machine: dict[str, Any], surroundings: dict[str, Any]) -> str:
-    """On what it was measured, and beside what."""
-    busy = ", ".join(f"{one['name']} {one['cpu']:.0%}" for one in surroundings["busy"]) or "nothing"
+def statement(machine: dict[str, Any], entries: Iterable[Entry]) -> str:
+    """On what it was measured, and what others took of it meanwhile."""
+    beside = sorted(cores for entry in entries for cores in entry.beside)
     memory_gb = machine["memory_bytes"] / 1e9
     return (
         f"{machine['cores']} cores of {machine['cpu']}, {memory_gb:.0f} GB, {machine['system']}, kernel "
-        f"{machine['kernel']}; busy beside it before the start: {busy}."
+        f"{machine['kernel']}. Meanwhile other programs took {percentile(beside, 50):.2f} cores (median of the "
+        f"measurements; at most {beside[-1]:.2f})."
     )
 
 
