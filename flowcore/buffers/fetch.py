@@ -25,6 +25,7 @@ _AT_ONCE = 8  # parts under way from one sender
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 5.0  # for an answer, before the part is asked for again
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0  # after "nobody listens" and "busy"
 _TRIES = 3  # with a wrong checksum
+_KNOWN_BYTES = 64 << 20  # more than that is believed of a handle only when the sender says so, too
 _THREAD_BYTES = 256 * 1024  # more than that is checked and decoded beside the event loop
 
 
@@ -80,11 +81,12 @@ class Fetcher:
         wait_s: first wait for an answer.
 
     Attributes:
-        fetched_bytes, lost, wrong: bytes of tensors; parts asked for again; parts with a wrong checksum.
+        fetched_bytes, came_bytes: of tensors, and as they travelled.
+        lost, wrong: parts asked for again; parts with a wrong checksum.
     """
 
     def __init__(self, bus: Bus, inbox: str, *, wait_s: float = _FIRST_WAIT_S) -> None:
-        self.fetched_bytes = self.lost = self.wrong = 0
+        self.fetched_bytes = self.came_bytes = self.lost = self.wrong = 0
         self._bus, self._inbox, self._wait_s = bus, inbox, wait_s
         self._lines: dict[str, _Line] = {}
         self._asks: dict[str, _Ask] = {}  # by reply subject
@@ -214,11 +216,13 @@ class _Fetch:
         self._whole: int | None = None
 
     async def run(self) -> bytes:
-        size = self._fetcher.part_bytes
-        total = (await self._part(0, size)).total  # the sender says how much there is in the form it has
+        size, total, begin = self._fetcher.part_bytes, self._handle.nbytes, 0
+        if self._encoding is not None or total > _KNOWN_BYTES:
+            total = (await self._part(0, size)).total  # the sender says how much there is in the form it has
+            begin = size
         try:
             async with asyncio.TaskGroup() as group:
-                for offset in range(size, total, size):
+                for offset in range(begin, total, size):
                     group.create_task(self._part(offset, size))
         except ExceptionGroup as e:
             raise e.exceptions[0] from None
@@ -243,6 +247,7 @@ class _Fetch:
                     raise FetchFailed(f"{self._line.subject}: a part came {_TRIES} times with a wrong checksum")
                 continue
             self._take(offset, answer)
+            self._fetcher.came_bytes += len(answer.data)
             offset += len(answer.data)
             end = min(end, answer.total)
             if offset >= end:

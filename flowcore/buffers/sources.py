@@ -75,9 +75,9 @@ class Source:
         on_ready: called when it is known which.
     """
 
-    def __init__(self, handle: Handle, encoding: Encoding | None) -> None:
+    def __init__(self, handle: Handle, *, is_in_slot: bool) -> None:
         self.form = RAW
-        self.total: int | None = None if encoding else handle.nbytes
+        self.total: int | None = handle.nbytes if is_in_slot else None
         self.whole: int | None = None
         self.error = ""
         self.on_ready: list[Callable[[], None]] = []
@@ -153,8 +153,9 @@ class Sources:
         source = self._sources.pop(key, None)
         is_new = source is None
         if source is None:
-            source = Source(handle, encoding)
-            self._begin(source, self._find(handle), handle, encoding)
+            lease = self._find(handle)
+            source = Source(handle, is_in_slot=encoding is None and lease.pool.ledger.device == "cpu")
+            self._begin(source, lease, handle, encoding)
         source.used_s = self._loop.time()
         self._sources[key] = source
         if self._sweep_at is None:

@@ -106,7 +106,8 @@ class Fetching:
         handle = part.handle
         assert handle is not None
         ends = work.wire.ends
-        subject = subjects.fetch(ends.flow, ends.producer, ends.port, work.epoch)
+        port = ends.port.partition("-")[0]  # of a replica: `<port>-<k>`; its epoch says which it is
+        subject = subjects.fetch(ends.flow, ends.producer, port, work.epoch)
         encoding: Encoding | None = work.wire.encoding
         if encoding is not None and encoding["kind"] in self._missing:
             encoding = None

@@ -109,7 +109,7 @@ async def test_no_frame_is_lost_when_its_sender_is_killed(machines, tmp_path):
     assert not errors
 
 
-async def test_encodings_with_a_bus_of_small_messages(machines, plain_server, tmp_path):
+async def test_encodings_with_a_bus_of_small_messages(plain_server, machines, tmp_path):
     """A server that takes 1 MB a message; zstd gives what was sent, JPEG something very like it."""
     main, _ = await machines(plain_server)
     exact, alike = tmp_path / "exact", tmp_path / "alike"
@@ -128,6 +128,21 @@ async def test_encodings_with_a_bus_of_small_messages(machines, plain_server, tm
     seen = [tuple(map(int, line.split())) for line in lines(alike)]
     assert [n for n, _ in seen] == list(range(1, 61))
     assert all(abs(value - n % 251) <= 2 for n, value in seen)
+
+
+async def test_replicas_are_asked_each_for_its_own(machines, tmp_path):
+    """Two processes pass frames on under one name, two on the other host look at them."""
+    main, _ = await machines()
+    errors = await errors_of(main)
+    out = tmp_path / "out"
+    nodes = {
+        "camera": ("camera", {"to": 100, "pause_s": 0.01}),
+        "forward": ("double", {}, {"replicas": 2}),
+        "check": ("check", *on_edge({"path": str(out)}, replicas=2)),
+    }
+    await main.deploy(flow(nodes, ["camera.frame > forward.in", "forward.out > check.in"]), "frames.json")
+    await until(lambda: set(numbers(out)) == set(range(1, 101)), 40)
+    assert not errors
 
 
 async def test_of_a_latest_wire_the_newest_comes(machines, tmp_path):
@@ -151,13 +166,13 @@ async def test_large_texts_and_values_reach_another_host(machines, tmp_path):
     main, _ = await machines()
     here, there = tmp_path / "here", tmp_path / "there"
     nodes = {
-        "text": ("text", {"size": 3_000_000}),
+        "text": ("text",),
         "here": ("tell", {"path": str(here)}),
         "there": ("tell", *on_edge({"path": str(there)})),
     }
     await main.deploy(flow(nodes, ["text.out > here.in", "text.out > there.in"]), "frames.json")
-    await until(lambda: len(lines(here)) >= 4 and len(lines(there)) >= 4, 40)
-    assert lines(here) == lines(there)
+    await until(lambda: len(lines(here)) >= 4 and len(lines(there)) >= 4, 60)
+    assert lines(here) == lines(there) and all(line.endswith(" True") for line in lines(there))
 
 
 async def test_a_sender_that_is_away_holds_up_its_own_wire_alone(machines, tmp_path):
