@@ -2,24 +2,32 @@
 
     python benchmarks/buffers.py [repetitions]
 
-Prints medians in microseconds, best of five rounds: the steps of a 1920 x 1080 x 3 frame by handle; arrays of rising
-size with their bytes and by handle (where the threshold should be); what a codec adds to a message without tensors.
+Prints medians in microseconds, best of five rounds: the steps of a 1920 x 1080 x 3 frame by handle; what a codec adds
+to a message without tensors; arrays of rising size with their bytes and by handle, beside what the bus takes for a
+message of that size: where by handle is less than both other columns together, the threshold should be.
 """
 
+import asyncio
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from flowcore.buffers import Codec, Pools, Readers
+from flowcore.bus.connection import Connection
 from flowcore.bus.envelope import pack, unpack
+from flowcore.bus.permissions import full_user
+from flowcore.bus.server import EmbeddedServer
 
 _FRAME = (1080, 1920, 3)
 _PAYLOAD = {"machine": "press-7", "temp_c": 71.25, "vibration": 0.031, "ok": True}
 _ROUNDS = 5
+_KIB = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Steps:
@@ -82,13 +90,12 @@ def filled(repetitions: int) -> dict[str, float]:
     return steps.medians()
 
 
-def by_size(repetitions: int) -> list[tuple[int, float, float]]:
-    """Bytes of an array, then microseconds to send, receive and look at it: with its bytes, and by handle."""
-    rows = []
-    for kib in (1, 2, 4, 8, 16, 32, 64, 128):
+def by_size(repetitions: int) -> dict[str, float]:
+    """Sending, receiving and looking at an array of so many KiB: with its bytes, and by handle."""
+    found = {}
+    for kib in _KIB:
         source = np.ones(kib * 1024, np.uint8)
-        took = []
-        for threshold in (1 << 30, 0):
+        for how, threshold in (("bytes", 1 << 30), ("handle", 0)):
             sender, reader = Codec(Pools(), threshold=threshold), Codec(Pools(), Readers())
             steps = Steps()
 
@@ -98,11 +105,36 @@ def by_size(repetitions: int) -> list[tuple[int, float, float]]:
                 array = reader.unpack(bytes(bytearray(data)))["a"].numpy()  # the socket's own copy
                 del array, held
 
-            for _ in range(repetitions):
+            for _ in range(repetitions // _ROUNDS):
                 steps.time("all", once)
-            took.append(steps.medians()["all"])
-        rows.append((kib, *took))
-    return rows
+            found[f"{kib} {how}"] = steps.medians()["all"]
+    return found
+
+
+async def bus(repetitions: int) -> dict[int, float]:
+    """KiB of a message, then microseconds over the server and back, one at a time, beyond those of 200 bytes."""
+    user = full_user("buffers")
+    heard = asyncio.Event()
+    found: dict[int, float] = {}
+    with tempfile.TemporaryDirectory(prefix="flowcore-") as folder:
+        server = EmbeddedServer(Path(folder), nats_port=0, mqtt_port=0)
+        await server.start([user])
+        connection = Connection(server.url, user=user.name, password=user.password)
+        await connection.connect()
+        await connection.subscribe("buffers", lambda *_: heard.set())
+        for kib in (0, *_KIB) * _ROUNDS:
+            body = b"x" * (kib * 1024 or 200)
+            took = []
+            for _ in range(repetitions // _ROUNDS):
+                begun_s = time.perf_counter()
+                connection.publish("buffers", body)
+                await heard.wait()
+                heard.clear()
+                took.append((time.perf_counter() - begun_s) * 1e6)
+            found[kib] = min(statistics.median(took), found.get(kib, 1e9))
+        await connection.close()
+        await server.stop()
+    return {kib: us - found[0] for kib, us in found.items()}
 
 
 def ordinary(repetitions: int) -> dict[str, float]:
@@ -135,9 +167,11 @@ def main(repetitions: int) -> None:
         print(f"{title}, us")
         for step, us in best(measure, repetitions).items():
             print(f"    {step:<32}{us:>10,.2f}")
-    print("an array there and back, us\n        KiB   with its bytes   by handle")
-    for kib, inline, handle in by_size(repetitions):
-        print(f"    {kib:>7}{inline:>17,.1f}{handle:>12,.1f}")
+    over_bus = asyncio.run(bus(repetitions))
+    print("an array there and back, us\n        KiB   with its bytes   by handle   bus, beyond 200 bytes")
+    us = best(by_size, repetitions)
+    for kib in _KIB:
+        print(f"    {kib:>7}{us[f'{kib} bytes']:>17,.1f}{us[f'{kib} handle']:>12,.1f}{over_bus[kib]:>24,.1f}")
 
 
 if __name__ == "__main__":

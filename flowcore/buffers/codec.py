@@ -111,7 +111,7 @@ class Codec:
 
     @property
     def taken(self) -> tuple[Lease, ...]:
-        """What the last `pack` of this thread refers to; reading it hands it over.
+        """What the last `pack` of this thread that refers to slots refers to; reading it hands it over.
 
         The slots are in use for as long as these objects live: keep them with the packed bytes.
         """
@@ -129,15 +129,17 @@ class Codec:
         parts = {key: envelope[key] for key in ("payload", "meta") if key in envelope}
         slim = envelope | {key: without_large(part, self._threshold) for key, part in parts.items()}
         data = self.pack(slim)
+        inside: tuple[Lease, ...] = ()  # what the handles in spilled parts refer to
         for key, part in parts.items():
             if len(data) <= MAX_ENVELOPE:
-                return data
-            whole = self.pack(part)
-            held = self.taken  # the handles inside are in use as long as what holds them
-            data = self.pack(slim | {key: ToSpill(Kind.VALUE, whole)})
-            self._turn.taken += held
-            slim[key] = None
+                break
+            self._turn.forget()
+            slim[key] = ToSpill(Kind.VALUE, self.pack(part))
+            inside += self.taken
+            data = self.pack(slim)
+        self._turn.taken += inside
         if len(data) > MAX_ENVELOPE:
+            self._turn.forget()
             raise ValueError(f"an envelope of {len(data):,} bytes without its payload; is its topic so long?")
         return data
 

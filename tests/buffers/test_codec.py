@@ -245,6 +245,19 @@ def test_nothing_fails_for_being_large(codec, payload, spilled):
     assert all(pool["used"] == 0 for pool in codec.pools.stats())
 
 
+def test_every_part_of_an_envelope_may_be_large(codec):
+    """Payload and meta, each too large by itself, with a frame in one of them."""
+    numbers = list(range(100_000))
+    envelope = {"seq": 1, "payload": [numbers, np.ones(LARGE, np.uint8)], "meta": {"numbers": numbers}, "topic": "t"}
+    data = codec.pack_large(envelope)
+    held = codec.taken
+    back = codec.resolve(codec.unpack(data))
+    assert (back["payload"][0], back["meta"], back["topic"]) == (numbers, envelope["meta"], "t")
+    assert (back["payload"][1].numpy() == 1).all() and len(held) == 3
+    del held, back
+    assert all(pool["used"] == 0 for pool in codec.pools.stats())
+
+
 def test_too_large_for_all_there_is(codec):
     """It would never fit, so nobody waits for it."""
     with pytest.raises(ValueError, match="pool_mb"):
@@ -252,7 +265,8 @@ def test_too_large_for_all_there_is(codec):
     with pytest.raises(ValueError, match="pool_mb"):
         codec.pack_large({"payload": b"x" * (17 << 20)})
     with pytest.raises(ValueError, match="topic"):
-        codec.pack_large({"payload": 1, "topic": "x" * 300_000})
+        codec.pack_large({"payload": b"x" * 300_000, "topic": "x" * 300_000})
+    assert codec.taken == () and all(pool["used"] == 0 for pool in codec.pools.stats())
 
 
 def test_threads_pack_side_by_side(codec):
