@@ -7,6 +7,8 @@ remote    on another host, its bytes not here yet
 expired   gone: whatever needs the bytes raises `BufferExpired`
 """
 
+import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 from flowcore.buffers.dtypes import name_of
@@ -17,6 +19,9 @@ from flowcore.buffers.pool import Pool
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+_log = logging.getLogger("flowcore.buffers")
 
 
 class _Span:
@@ -170,6 +175,9 @@ class Tensor:
     def numpy(self) -> "np.ndarray":
         """The array, shape `shape`: a view without a copy. Writable until the tensor is sent, read-only from then on.
 
+        Sending makes this very array read-only; slices of it, and what other libraries made of it, are not reached:
+        drop those before.
+
         Of a tensor on a CUDA device it is a copy as it is now, and read-only: what is written goes through `cupy()`.
 
         Raises:
@@ -186,7 +194,8 @@ class Tensor:
             return np.frombuffer(lease.copy_out(self.nbytes), self._typestr).reshape(self.shape)
         if not self.is_writable:
             return np.asarray(_Span(lease, self.shape, self._typestr, False))
-        self._fresh = np.asarray(_Span(lease, self.shape, self._typestr, True))
+        # A view of an array that nobody else gets: what is cut out of it refers to that one, and can be counted.
+        self._fresh = np.asarray(_Span(lease, self.shape, self._typestr, True)).view()
         return self._fresh
 
     def copy(self) -> "np.ndarray":
@@ -309,6 +318,7 @@ class Tensor:
             lease = self._here()
             if self._fresh is not None:
                 self._fresh.flags.writeable = False
+                _tell_of_parts(self._fresh)
                 self._fresh = None
             lease.pool.seal(lease)  # type: ignore[attr-defined]
 
@@ -342,6 +352,20 @@ class Tensor:
                 return self._handle._replace(via=None)
             return self._handle._replace(via=pool.ledger.place)
         return handle_of(self._here(), Kind.TENSOR, self._typestr, self.shape, self.nbytes, host)
+
+
+_has_told = False
+
+
+def _tell_of_parts(given: "np.ndarray") -> None:
+    """Say once that arrays which were cut out of one that is sent can still be written."""
+    global _has_told
+    if not _has_told and sys.getrefcount(given.base) > 2:  # of the one that was given out, and of this call
+        _has_told = True
+        _log.warning(
+            "an array cut out of a tensor (a slice, a reshape) is still there when the tensor is sent: it stays "
+            "writable, and what it writes its readers see; let go of it before, or take a copy"
+        )
 
 
 def copy_into(lease: Lease, array: "np.ndarray") -> None:

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 COLUMNS = ("node", "state", "rate/s", "queue", "drops", "p50 ms", "CPU %", "memory MB", "says")
-NUMBERS = COLUMNS[2:8]
+SHARED = "shared MB"  # used of what there is, for frames and tensors
+NUMBERS = (*COLUMNS[2:8], SHARED)
 _COLOURS = {
     "running": "green",
     "failed": "bold red",
@@ -21,12 +22,25 @@ Look = Callable[[], Awaitable[dict[str, Any]]]
 
 
 def columns(status: dict[str, Any]) -> tuple[str, ...]:
-    """The heads of `rows`: with the host of each node when there are several."""
-    return (COLUMNS[0], "host", *COLUMNS[1:]) if status.get("hosts") else COLUMNS
+    """The heads of `rows`: with the host of each node when there are several, with shared memory if any."""
+    host = ("host",) if status.get("hosts") else ()
+    shared = (SHARED,) if _shares(status) else ()
+    return (COLUMNS[0], *host, *COLUMNS[1:-1], *shared, COLUMNS[-1])
+
+
+def _shares(status: dict[str, Any]) -> bool:
+    return any(node["stats"].get("pools") for flow in status["flows"] for node in flow["nodes"])
+
+
+def _shared(stats: dict[str, Any]) -> str:
+    pools = stats.get("pools") or []
+    used = sum((pool["used"] + pool["waiting"]) * pool["slot_bytes"] for pool in pools)
+    return f"{used / 1e6:.0f} of {sum(pool['bytes'] for pool in pools) / 1e6:.0f}" if pools else ""
 
 
 def rows(status: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """A row for each process: what `columns` say."""
+    has_host, shares = bool(status.get("hosts")), _shares(status)
     for flow in status["flows"]:
         for node in flow["nodes"]:
             stats = node["stats"]
@@ -35,7 +49,7 @@ def rows(status: dict[str, Any]) -> Iterator[tuple[str, ...]]:
             p50 = stats.get("p50_ms")
             yield (
                 f"{flow['flow']}.{node['process']}",
-                *((node.get("host") or "main",) if status.get("hosts") else ()),
+                *((node.get("host") or "main",) if has_host else ()),
                 node["state"],
                 f"{stats.get('rate_hz') or 0:.0f}",
                 str(stats.get("queue") or 0),
@@ -43,8 +57,14 @@ def rows(status: dict[str, Any]) -> Iterator[tuple[str, ...]]:
                 "" if p50 is None else f"{p50:.2f}",
                 f"{node['cpu'] * 100:.1f}",
                 f"{(stats.get('pss_bytes') or node['rss_bytes']) / 1e6:.0f}",
-                node["reason"] or node["badge"],
+                *((_shared(stats),) if shares else ()),
+                node["reason"] or node["badge"] or _forgotten(stats),
             )
+
+
+def _forgotten(stats: dict[str, Any]) -> str:
+    held = len(stats.get("lingering") or [])
+    return f"holds {held} tensor{'s' if held > 1 else ''} of messages that are done, without keep()" if held else ""
 
 
 def draw(status: dict[str, Any]) -> Any:

@@ -7,13 +7,14 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flowcore.buffers import Codec, NoRoom, Pools, Readers, Tensor
 from flowcore.buffers.handle import unpack_inline
 from flowcore.buffers.spilled import replaced
 from flowcore.bus.envelope import INLINE, MAX_ENVELOPE, Extension, Malformed, pack, packer, plain
+from flowcore.node.encoded import ENCODED, decoded, encoded
 from flowcore.node.resolve import Resolver
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.001, 0.02  # readers let go of a slot without a word
@@ -29,13 +30,22 @@ class PortCodec(Codec):
         super().__init__(pools, readers)
         self.beside: Codec | None = None  # of wires that close a cycle, from the first tensor on
 
-    def inline(self, packed: bytes) -> bytes:
-        """An envelope with the bytes of its tensors in it.
+    def inline(self, packed: bytes, encoding: Mapping[str, Any] | None = None) -> bytes:
+        """An envelope with the bytes of its tensors in it, encoded as a wire says. With an encoding it takes long.
 
         Raises:
             BufferExpired: of one that is gone.
         """
-        return pack_inline(self.resolve(self.unpack(packed, limit=len(packed))))
+        envelope = self.resolve(self.unpack(packed, limit=len(packed)))
+        if encoding is not None:
+            envelope = replaced(envelope, lambda leaf: encoded(leaf, encoding))
+        return pack_inline(envelope)
+
+    def _decode(self, code: int, data: bytes) -> Any:
+        if code == ENCODED:
+            self.seen += 1
+            return decoded(data)
+        return super()._decode(code, data)
 
     def apart(self, packed: bytes) -> tuple[bytes, tuple[Any, ...]] | None:
         """An envelope with copies of its tensors, in pools that nothing else uses, and the claims on them.

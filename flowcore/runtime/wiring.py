@@ -185,6 +185,7 @@ class Wiring:
                 most_bytes=int((spec.durable or {}).get("max_bytes") or 64 << 20),
                 by=self.replica or 0,
                 is_shared=spec.replicas > 1,
+                encoding=spec.encode,
             )
         elif spec.replicas > 1 and spec.delivery != "latest":
             replicas = {k: self._out_wire(spec, port, k) for k in range(spec.replicas)}
@@ -215,6 +216,8 @@ class Wiring:
             self._open_out(wire_id, spec, owed)
             return
         self._specs[wire_id] = spec
+        if isinstance(wire, DurableWire):
+            wire.encoding = spec.encode
         for one in _each(wire):
             if isinstance(one, LatestWire):
                 one.resize(spec.keep, spec.window_bytes)

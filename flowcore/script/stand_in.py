@@ -38,6 +38,9 @@ class StandIn:
     def __repr__(self) -> str:
         return f"<Tensor {self.dtype} {'x'.join(map(str, self.shape)) or 'scalar'} on {self.device}>"
 
+    def __bool__(self) -> bool:
+        return True
+
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError(
             "a script sees what a tensor is (shape, dtype, device, nbytes), not what is in it; it can be passed on. "

@@ -14,6 +14,7 @@ import contextlib
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from flowcore.bus.connection import Connection
 from flowcore.bus.envelope import join
@@ -38,6 +39,7 @@ class DurableWire:
         most_bytes: that the stream may hold.
         by: which replica of its node the producer is.
         is_shared: several processes take from the stream, so that a message must not be in parts.
+        encoding: how tensors and large payloads are stored; None: as they are.
     """
 
     cause_waits = is_waited_for = True
@@ -55,6 +57,7 @@ class DurableWire:
         most_bytes: int = 64 << 20,
         by: int = 0,
         is_shared: bool = False,
+        encoding: Mapping[str, Any] | None = None,
     ) -> None:
         self.ends = ends
         self.window, self.window_bytes = window, 8 << 20
@@ -65,6 +68,7 @@ class DurableWire:
         self.on_trouble: Callable[[str], None] = lambda text: None
         self._port, self._connection, self._subject = port, connection, stream["subject"]
         self._on_reject, self._most_bytes, self._by, self._is_shared = on_reject, most_bytes, by, is_shared
+        self.encoding = encoding
         self._wake = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -113,7 +117,7 @@ class DurableWire:
             if not batch:
                 # Tried again as it was: with more in it the server would not know it from the one it may have stored.
                 batch = self._batch()
-                pieces = self._pieces(batch)
+                pieces = await self._pieces(batch)
             problem = ""
             while pieces and not problem:
                 problem = await self._store(pieces[0][1], pieces[0][0])
@@ -147,12 +151,16 @@ class DurableWire:
                 break  # how large it is shows when its tensors are in it
         return batch
 
-    def _pieces(self, batch: list[Kept]) -> list[tuple[str, bytes]]:
+    async def _pieces(self, batch: list[Kept]) -> list[tuple[str, bytes]]:
         first = batch[0]
         if not first.holds:
             return [(f"{self._port.epoch}:{first.seq}-{batch[-1].seq}", join(kept.packed for kept in batch))]
         try:
-            packed = join([self._port.inline(first)])
+            if self.encoding is None:
+                inline = self._port.inline(first)
+            else:  # too slow for the event loop
+                inline = await asyncio.to_thread(self._port.inline, first, self.encoding)
+            packed = join([inline])
             pieces = split(packed, self._port.epoch, first.seq, self._by, self._connection.max_payload)
             if len(packed) + _AROUND_BYTES * len(pieces) > self._most_bytes:
                 raise StreamTooSmall(

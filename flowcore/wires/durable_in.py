@@ -22,6 +22,7 @@ from flowcore.wires.parts import Assembly, Part
 
 _PULL_S, _PULL_AGAIN_S = 30.0, 0.5
 _FETCH, _FETCH_LARGE, _LARGE_BYTES = 16, 2, 4 << 20  # stream messages at once; of large ones fewer
+_LARGE_FRAME = 512 * 1024  # bytes
 _KEEP_ALIVE_S = 1.5  # the consumer's ack_wait is a few times this
 _GAP_S = 12.0  # after this a hole in the stream counts as lost (the stream's own limits took it)
 
@@ -130,7 +131,7 @@ class DurableInWire:
             self._fetch = _FETCH_LARGE if sum(len(one.data) for one in messages) > _LARGE_BYTES else _FETCH
         for message in messages:
             self._parked[message.metadata.sequence.stream] = message
-        self._take_in_order()
+        await self._take_in_order()
         now_s = time.monotonic()
         if not self._parked:
             self._hole_since_s = 0.0
@@ -140,31 +141,31 @@ class DurableInWire:
             self.counts["gaps"] += 1
             _log.warning("durable wire %s: stream messages before %d are gone", self.ends.id, min(self._parked))
             self._expected, self._hole_since_s = min(self._parked), 0.0
-            self._take_in_order()
+            await self._take_in_order()
 
     def _skip_done(self) -> None:
         in_work = {message.metadata.sequence.stream for message in self._in_work()}
         while self._expected in in_work:
             self._expected += 1
 
-    def _take_in_order(self) -> None:
+    async def _take_in_order(self) -> None:
         for sequence in sorted(self._parked):
             if sequence > self._expected and not self._is_shared:
                 break
             message = self._parked.pop(sequence)
             if sequence == self._expected:
                 self._expected += 1
-            self._take(message)
+            await self._take(message)
 
-    def _take(self, message: Any) -> None:
+    async def _take(self, message: Any) -> None:
         messages = [message]
         try:
-            value = self._decode(message.data, limit=len(message.data))
+            value = await self._unpack(message.data)
             if type(value) is dict:
                 packed, messages = self._take_part(Part.of(value), message)
                 if packed is None:
                     return
-                value = self._decode(packed, limit=len(packed))
+                value = await self._unpack(packed)
             frame = envelopes(value)
         except Malformed as e:
             _log.warning("durable wire %s: a stored message is dropped: %s", self.ends.id, e)
@@ -174,6 +175,12 @@ class DurableInWire:
         if frame and not self._is_shared:
             self._drop(self._assembly.before((frame[0]["epoch"], frame[0]["seq"])))
         self._take_frame(frame, messages)
+
+    async def _unpack(self, data: bytes) -> Any:
+        """Decode; what is large beside the event loop: it may have been encoded."""
+        if len(data) < _LARGE_FRAME:
+            return self._decode(data, limit=len(data))
+        return await asyncio.to_thread(self._decode, data, limit=len(data))
 
     def _take_part(self, part: Part, message: Any) -> tuple[bytes | None, list[Any]]:
         """The packed frame that this part completes, and the stream messages that it came in."""

@@ -40,6 +40,10 @@ class Item(Cause):
         if not self.is_done:
             self.is_done = True
             self.wire.on_done(self)
+            self.envelope = _DONE  # what was made of it may be un-acked for long, and must not keep its tensors in use
+
+
+_DONE: dict = {}
 
 
 class LatestItem(Item):

@@ -8,7 +8,7 @@ Invariant: a seq is given to a message only once it is packed, so the numbers on
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -232,9 +232,9 @@ class OutPort:
         self._on_held(self.name, own[1])
         return Kept(kept.seq, own[0], None, kept.sent_s, kept.payload_key, own[1])
 
-    def inline(self, kept: Kept) -> bytes:
+    def inline(self, kept: Kept, encoding: Mapping[str, Any] | None = None) -> bytes:
         """The envelope with its tensors in it, however long: for streams and hand-overs, which outlive every slot."""
-        return self._codec.inline(kept.packed) if kept.holds else kept.packed
+        return self._codec.inline(kept.packed, encoding) if kept.holds else kept.packed
 
     def owed(self) -> list[Kept]:
         """What any reliable or durable wire has not acked, oldest first."""

@@ -7,6 +7,7 @@ A port keeps those with the message, and lets go of them with it.
     MessageTooLarge   a message that does not fit into an envelope, whatever is done with its payload
 """
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from flowcore.bus.envelope import MAX_ENVELOPE, pack
@@ -42,7 +43,7 @@ class Codec(Protocol):
     def apart(self, packed: bytes) -> tuple[bytes, tuple[Any, ...]] | None:
         """The same envelope with copies in slots that nothing else waits for, and the claims on them; None: no room."""
 
-    def inline(self, packed: bytes) -> bytes:
+    def inline(self, packed: bytes, encoding: Mapping[str, Any] | None = None) -> bytes:
         """The same envelope with everything in it, for who can't or must not open slots; as long as it takes."""
 
 
@@ -58,7 +59,7 @@ class PlainCodec:
         """It is."""
         return packed, ()
 
-    def inline(self, packed: bytes) -> bytes:
+    def inline(self, packed: bytes, encoding: Mapping[str, Any] | None = None) -> bytes:
         """It is."""
         return packed
 

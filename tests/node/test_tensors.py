@@ -94,6 +94,25 @@ async def test_a_frame_is_filled_in_place_and_cannot_be_changed_once_it_is_sent(
         assert "read-only" in written[0]
 
 
+async def test_what_was_cut_out_of_a_frame_before_it_was_sent_is_told(caplog, monkeypatch):
+    """numpy lets it be written still; who keeps nothing hears nothing."""
+    monkeypatch.setattr("flowcore.buffers.tensor._has_told", False)
+
+    class Keep(Echo):
+        def on_message(self, message):
+            frame = self.alloc(FRAME)
+            view = frame.numpy()
+            view.reshape(-1)[:100] = 1
+            self.row = view[0] if message.payload else None
+            return frame
+
+    async with drive(Keep) as node:
+        await node.put(0, 0)
+        assert len(await node.sent()) == 2 and not caplog.messages
+        await node.put(1, 1)
+        assert ["stays writable" in text for text in caplog.messages] == [True]
+
+
 async def test_arrays_at_any_depth_of_a_payload_come_out_as_tensors():
     """In lists, maps and models; small ones travel in the envelope, large ones in shared memory."""
     small, large = np.arange(6, dtype=np.float32).reshape(2, 3), np.ones((300, 300), np.int16)

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 NODES = '''
-import asyncio, os, zlib
+import asyncio
 import numpy as np
-from flowcore.node import In, Node, NodeConfig, Out, Outputs, field
+from flowcore.node import In, Node, NodeConfig, Out, field
 
 SHAPE = (480, 640, 3)
 
@@ -27,16 +27,15 @@ class Camera(Node):
         to: int = field(100, description="Last number")
         pause_s: float = field(0.0, description="Seconds between two")
         is_replayed: bool = field(True, description="Can be read again, as a file; else it is a camera")
-        has_copy: bool = field(False, description="Sends ordinary arrays, which are copied into shared memory")
-    frame = Out("frame")
+        begin: int = field(0, description="The number before the first")
+        height: int = field(480, description="Rows of a frame, of 1,920 bytes")
+    frame = Out()
     async def run(self):
-        begin = self.position or 0
+        begin = self.position or self.config.begin
+        shape = (self.config.height, *SHAPE[1:])
         for n in range(begin + 1, self.config.to + 1):
-            if self.config.has_copy:
-                frame = array = np.empty(SHAPE, np.uint8)
-            else:
-                frame = await self.alloc_when_free(SHAPE)
-                array = frame.numpy()
+            frame = await self.alloc_when_free(shape)
+            array = frame.numpy()
             filled(array, n)
             del array
             await self.send({"frame": frame, "n": n}, position=n if self.config.is_replayed else None)
@@ -68,8 +67,9 @@ class Double(Node):
     in_ = In()
     out = Out()
     def on_message(self, message):
-        made = self.alloc(SHAPE)
-        made.numpy()[:] = message.payload["frame"].numpy()
+        frame = message.payload["frame"]
+        made = self.alloc(frame.shape)
+        made.numpy()[:] = frame.numpy()
         return {**message.payload, "frame": made}
 
 class Check(Node):
@@ -87,6 +87,8 @@ class Check(Node):
         n = message.payload["n"]
         frame = message.payload["frame"]
         text = f"{n}" if number_of(frame.numpy()) == n else f"{n} wrong {number_of(frame.numpy())}"
+        if message.payload.get("count", n) != n:
+            text += f" counted {message.payload['count']}"
         if self.config.keep:
             self.kept.append((n, frame.keep()))
             if len(self.kept) > self.config.keep:
@@ -98,17 +100,18 @@ class Check(Node):
         with open(self.config.path, "a") as file:
             file.write(text + "\\n")
 
+LARGE = [b"b" * 20_000_000, "é" * 10_000_000, list(range(1_000_000)), {"a": ["x" * 20_000_000, 1]}]
+
 class Text(Node):
     """Sends large things that are no tensors."""
     type = "frametest/text"
-    class Config(NodeConfig):
-        size: int = field(20_000_000, description="Bytes")
     out = Out()
     async def run(self):
-        for n, payload in enumerate((b"b" * self.config.size, "é" * (self.config.size // 2),
-                                     list(range(1_000_000)), {"a": ["x" * self.config.size, 1]}), 1):
+        for n, payload in enumerate(LARGE, 1):
             if n > (self.position or 0):
                 await self.send(payload, position=n)
+
+LARGE_TOLD = [type(one).__name__ for one in LARGE]
 
 class Tell(Node):
     """Appends what came to a file."""
@@ -119,7 +122,7 @@ class Tell(Node):
     def on_message(self, message):
         got = message.payload
         with open(self.config.path, "a") as file:
-            file.write(f"{type(got).__name__} {len(got)} {zlib.crc32(repr(got).encode())}\\n")
+            file.write(f"{type(got).__name__} {got == LARGE[LARGE_TOLD.index(type(got).__name__)]}\\n")
 '''
 
 

@@ -13,12 +13,15 @@ from faults import play
 from graphs import GRAPHS
 from sim_world import Broken
 
+from flowcore.buffers.ledger import Ledger
 from flowcore.node.commit import Committer
 from flowcore.node.emit import Emitter
+from flowcore.runtime.incoming import Incoming
 from flowcore.wires import out_wire
 from flowcore.wires.in_wire import InWire
-from flowcore.wires.out_port import OutPort
+from flowcore.wires.out_port import Kept, OutPort
 from flowcore.wires.out_wire import FeedbackWire, OutWire
+from flowcore.wires.receipt import Receipt
 
 
 def _off(owner: object, **changes: object) -> Callable[[], contextlib.AbstractContextManager]:
@@ -99,6 +102,26 @@ def _any_inc(self: OutWire, ack: object, now_s: float) -> None:
     _on_ack(self, ack, now_s)  # type: ignore[arg-type]
 
 
+_kept, _send = Kept.__init__, OutPort.send
+
+
+def _hold_nothing(self: Kept, *args: object) -> None:
+    _kept(self, *args[:5])  # type: ignore[arg-type]
+
+
+def _sent_is_enough(self: OutPort, *args: object, cause: object = None, **options: object) -> int:
+    cause = cause if self.is_through or isinstance(cause, Receipt) else None
+    return _send(self, *args, cause=cause, **options)  # type: ignore[arg-type]
+
+
+async def _at_once(self: Emitter, awaited: list) -> None:
+    awaited.clear()
+
+
+def _as_it_is(self: OutPort, kept: Kept) -> Kept:
+    return Kept(kept.seq, kept.packed, None, kept.sent_s, kept.payload_key, kept.holds)
+
+
 # What is off -> (the graphs it serves, how it is switched off).
 MUTATIONS: dict[str, tuple[tuple[str, ...], Callable[[], contextlib.AbstractContextManager]]] = {
     "tail probe": (("chain", "fan", "state"), _off(OutWire, tick=lambda self, now_s: None)),
@@ -120,6 +143,15 @@ MUTATIONS: dict[str, tuple[tuple[str, ...], Callable[[], contextlib.AbstractCont
     "`applied` in the record": (("state",), _off(InWire, resume=lambda self, applied: None)),
     "closing wire never blocks": (("cycle",), _closing_blocks),
     "new numbers for what a replica leaves": (("replicas",), _off(OutPort, renumber=lambda self, kept: kept)),
+    "a message holds its slots until it is acked": (("frames", "made frames"), _off(Kept, __init__=_hold_nothing)),
+    "readers lock what they decode": (("frames",), _off(Ledger, lock_read=lambda self, slot: True)),
+    "a tensor that is gone is asked for again": (
+        ("frames",),
+        _off(Incoming, _usable=lambda self, wire, messages, epoch: messages),
+    ),
+    "a record waits for outputs with tensors": (("frames",), _off(Emitter, until_acked=_at_once)),
+    "`through` for tensors": (("made frames",), _off(OutPort, send=_sent_is_enough)),
+    "a closing wire carries copies": (("frame cycle",), _off(OutPort, apart=_as_it_is)),
     "want while waiting": (("fan",), _off(InWire, tick=lambda self, now_s: None)),
     "ordered epochs": (("chain",), _off(InWire, on_offer=_any_epoch)),
     "ack fence by incarnation": (("fan",), _off(OutWire, on_ack=_any_inc)),

@@ -3,7 +3,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
-from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, field
+from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, Tensor, field
 from flowcore.node.paths import MessagePath
 
 # What is kept of a message that waits, under a rising number.
@@ -169,6 +169,8 @@ class Join(Node):
             raise GiveUp(f"only maps can be merged, got {type(value).__name__}")
         if kind == "bytes" and not isinstance(value, (bytes, str)):
             raise GiveUp(f"only bytes and texts can be joined to bytes, got {type(value).__name__}")
+        if self.config.hold == "memory" and isinstance(value, Tensor):  # the state has copies by itself
+            value = value.copy() if value.is_scarce else value.keep()
         return [group, self.now_s(), value, name, message.topic, parts]
 
     def _kind(self, parts: dict | None) -> str:

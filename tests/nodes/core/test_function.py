@@ -3,11 +3,14 @@
 import asyncio
 import shutil
 import tempfile
+import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 from flowcore_nodes.core.function import Function
 
+from flowcore.node import Tensor
 from flowcore.node.testing import MemoryStore, MemoryValues, drive
 from flowcore.runtime.zygote import ScriptZygote
 
@@ -189,3 +192,56 @@ async def test_a_large_state_is_refused_and_the_worker_starts_from_what_is_store
         assert len(node.errors) >= 1
         assert len(node.node.state) < 15
         assert "4,194,304" in node.errors[0]["text"]
+
+
+async def test_a_script_sees_what_a_tensor_is_and_passes_it_on(function):
+    """At any depth, beside what it makes itself; its bytes never leave the node."""
+    frame = np.full((480, 640, 3), 9, np.uint8)
+    script = """
+        image = msg.payload["image"]
+        node.log(repr(image))
+        return {"seen": [image.shape, image.dtype, image.device, image.nbytes], "again": [image]}
+    """
+    async with function(textwrap.dedent(script)) as node:
+        await node.put({"image": frame}, 5)
+        (made,) = await node.sent()
+        assert made["seen"] == [[480, 640, 3], "uint8", "cpu", frame.nbytes]
+        assert isinstance(made["again"][0], Tensor) and made["again"][0].numpy().min() == 9
+        assert [error["error"] for error in node.errors] == ["ScriptError"]  # of the 5, which has no parts
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("return msg.payload.numpy()", "not what is in it"),
+        ("return msg.payload[0]", "not what is in it"),
+        ("return len(msg.payload)", "not what is in it"),
+        ("context.set('kept', msg.payload)", "can't be kept in context"),
+        ("flow.set('kept', msg.payload)", "StandIn"),
+        ("msg.payload.token = b'x' * 12\nreturn msg", "did not come with its message"),
+        ("import msgpack\nreturn msgpack.ExtType(1, b'x')", "ended"),
+        ("from flowcore.bus.envelope import Extension\nreturn Extension(1, b'x')", "ended"),
+    ],
+)
+async def test_a_script_has_no_way_to_the_bytes_nor_to_other_tensors(function, script, says):
+    """Also not by making up what only nodes may say to each other: the worker that tries is ended."""
+    async with function(script) as node:
+        await node.put(np.zeros((480, 640), np.uint8))
+        assert await node.sent() == []
+        (error,) = node.errors
+        assert says in error["text"] or ("ended" in says and "ModuleNotFoundError" in error["traceback"])
+
+
+async def test_a_tensor_of_an_earlier_message_is_none_of_this_one(function):
+    async with function("global last\nlast, old = msg.payload, globals().get('last')\nreturn old or 'none'") as node:
+        await node.put(np.zeros((480, 640), np.uint8))
+        await node.put(np.ones((480, 640), np.uint8))
+        assert await node.sent() == ["none"]
+        assert "did not come with its message" in node.errors[0]["text"]
+
+
+async def test_what_is_too_large_for_a_worker_is_refused_and_the_worker_lives(function):
+    async with function("return len(msg.payload)") as node:
+        await node.put("x" * 20_000_000, "x" * 1_000_000)
+        assert await node.sent() == [1_000_000]
+        assert "at most" in node.errors[0]["text"]
