@@ -35,11 +35,20 @@ BUS_TROUBLE: tuple[type[Exception], ...] = (nats.errors.Error, OSError, TimeoutE
 
 _log = logging.getLogger("flowcore.bus")
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
+_CLOSE_S = 2.0
 _MOST_UNSENT = 32 << 20  # bytes that a server which does not read may leave with us
 
 
 class NoResponder(TimeoutError):
     """Nobody listens on the subject of a request: the server says so at once."""
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for what asyncio says at the end of each TLS connection that nats-py has upgraded: it means nothing."""
+    return "eof_received() has no effect" not in str(record.msg)
+
+
+logging.getLogger("asyncio").addFilter(_is_news)
 
 
 class _Client(nats.aio.client.Client):
@@ -53,14 +62,6 @@ class _Client(nats.aio.client.Client):
         if self._current_server is not None and self._current_server.uri.scheme == "tls":
             info["tls_required"] = True
         await super()._process_info(info, initial_connection)
-
-    def _connect_command(self) -> bytes:
-        # nats-py makes the stream of an upgraded connection by itself and does not tell it that it is encrypted now:
-        # asyncio would write a warning at the connection's end.
-        writer = getattr(self._transport, "_io_writer", None)
-        if writer is not None and writer.get_extra_info("cipher"):
-            writer._protocol._over_ssl = True
-        return super()._connect_command()
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         callback = self.direct.get(sid)
@@ -130,6 +131,9 @@ class Connection:
         try:
             async with asyncio.timeout(timeout):
                 await self._open()
+        except tls.Untrusted:
+            self.client = _Client()  # asyncio has closed the connection, and nats-py would wait for its end for ever
+            raise
         finally:
             self._is_impatient = False
 
@@ -260,7 +264,9 @@ class Connection:
         with contextlib.suppress(nats.errors.Error, OSError, TimeoutError, asyncio.CancelledError):
             if self.client.is_connected:
                 await self.client.flush(timeout=1)
-            await self.client.close()
+            if self.client._status != self.client.DISCONNECTED:
+                async with asyncio.timeout(_CLOSE_S):  # one cut off in its handshake never says that it is closed
+                    await self.client.close()
 
     async def _error(self, error: Exception) -> None:
         if self._is_impatient and isinstance(error, ssl.SSLError):  # raised here, it ends nats-py's connect

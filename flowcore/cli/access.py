@@ -66,6 +66,8 @@ def add(
     if host:
         scheme, _, where = (url or "nats://THIS_MACHINE:4222").partition("://")
         lines.insert(3, f"there     flowcore up --host {name} --nats {scheme}://{name}:{password}@{where}")
+        if scheme == "tls":
+            lines.insert(4, "          and --nats-ca FILE, when that machine does not trust the certificate by itself")
     out.result("\n".join(lines), json, url=url, user=name, password=password, mqtt=mqtt, in_force=in_force)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from flowcore.bus.certificate import Certificate
+
+_FILES = 65_536
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Serve:
             Failed: another host has the data folder, the bus does not start, or a flow file given at start has errors.
         """
         options = self._options
+        _allow_files()
         host = Host(
             HostOptions(
                 folder=options.data,
@@ -184,6 +188,14 @@ class Serve:
         if self._services is not None:
             with contextlib.suppress(OSError, TimeoutError):
                 await self._services.stop()
+
+
+def _allow_files() -> None:
+    """Take as many open files as we may: each node costs the host five, and most systems begin with 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _cut(text: str) -> tuple[str, str]:

@@ -76,6 +76,15 @@ async def test_steering_by_command(flowcore, demo):
     assert "unknown_flow" in (await flowcore("pause", "demo", "--json", status=1)).out
 
 
+async def test_scripts_run_in_a_folder_that_deploy_made(flowcore, demo):
+    """Whatever the umask: the data folder is closed to others, else no script would be given a worker."""
+    demo["nodes"][0] = {"id": "twice", "type": "core/function", "config": {"script": "return msg"}}
+    demo["wires"] = []
+    done = (await flowcore("deploy", flowcore.write(demo), "--json")).json["flows"][0]
+    assert not done["failed"] and not done["starting"]
+    assert flowcore.data.stat().st_mode & 0o777 == 0o700
+
+
 async def test_one_node_of_a_flow(flowcore, demo):
     """`status FLOW.NODE`; what is disabled is said to be so, with the command that changes it."""
     await flowcore("deploy", flowcore.write(demo))

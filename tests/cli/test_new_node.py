@@ -41,7 +41,7 @@ async def test_nodes_lists_types_and_shows_one(flowcore):
     assert "core/deadband" in (await flowcore("nodes")).out
     page = (await flowcore("nodes", "core/deadband")).out
     assert "band (number" in page and "in  value: " in page and "out changed" in page
-    assert "did you mean 'core/deadband'" in (await flowcore("nodes", "core/dedband", status=1)).err
+    assert "Did you mean 'core/deadband'" in (await flowcore("nodes", "core/dedband", status=1)).err
     assert len((await flowcore("nodes", "iot/", "--json")).json["types"]) >= 2
 
 

@@ -58,9 +58,25 @@ async def test_outsiders_come_in_by_tls_and_only_by_tls(flowcore, secured):
             pass
     where = added["url"].replace("tls://", f"tls://scada:{added['password']}@")
     refused = await flowcore("sub", "flow.line.>", "--url", where, "-n", 1, status=1)
-    assert "self-signed" in refused.err and "--ca FILE" in refused.err
+    assert "self-signed" in refused.err and "--ca FILE" in refused.err and refused.err.count("\n") == 1
     nobody = await flowcore("sub", "flow.line.>", "--url", where, "--ca", secured, "--timeout", 0.1, status=1)
     assert "no message" in nobody.err
+
+
+async def test_another_host_joins_by_tls(flowcore, secured, tmp_path):
+    """What `access add --host` prints, with the certificate to trust; without, it says what is missing."""
+    added = (await flowcore("access", "add", "edge1", "--host", "--json")).json
+    url = added["url"].replace("tls://", f"tls://edge1:{added['password']}@")
+    there = ("up", "--host", "edge1", "--nats", url, "--data", tmp_path / "edge")
+    assert "--nats-ca FILE" in (await flowcore(*there, status=1)).err
+    edge = await flowcore.start(*there, "--nats-ca", secured)
+    await said(edge, "is up as host edge1")
+    placed = {**SENSORS, "id": "far", "nodes": [{"id": "show", "type": "core/debug", "settings": {"host": "edge1"}}]}
+    await flowcore("deploy", flowcore.write(placed, "far.json"))
+    [flow] = (await flowcore("status", "far", "--json")).json["flows"]
+    assert [(node["state"], node["host"]) for node in flow["nodes"]] == [("running", "edge1")]
+    edge.terminate()
+    assert await asyncio.wait_for(edge.wait(), 20) == 0
 
 
 @pytest.mark.skipif(shutil.which("mosquitto_sub") is None, reason="mosquitto_sub is not installed")
