@@ -297,12 +297,13 @@ async def test_what_is_kept_or_forgotten_is_named():
     async with drive(Hold) as node:
         await node.put(np.zeros(FRAME, np.uint8), np.zeros(FRAME, np.uint8))
         lingering = node.tensors.codec.lingering
+        await node.wait_for(lambda: all(lingering.listed(older_than_s=0)))
         kept, forgotten = lingering.listed(older_than_s=0)
         assert [(one["port"], one["bytes"] >= 480 * 640 * 3) for one in (*kept, *forgotten)] == [("in", True)] * 2
         assert len(kept) == 1
         node.node.held.pop().release()
         node.node.held.clear()
-        assert lingering.listed(older_than_s=0) == ([], [])
+        await node.wait_for(lambda: lingering.listed(older_than_s=0) == ([], []))  # the handler's thread lets go last
 
 
 async def test_debug_shows_what_a_tensor_is():
