@@ -29,6 +29,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
+from flowcore.buffers.place import namespace
 from flowcore.bus.envelope import pack, unpack
 from flowcore.runtime.link import receive
 
@@ -56,6 +57,7 @@ def main() -> None:
     control = socket.socket(fileno=int(control_fd))
     _preload([*PRELOADED, runner, *libraries, *modules])
     _remember_sources({module.partition(".")[0] for module in modules})
+    namespace()  # remembered from here on: every child asks for it, and it is the same for all
     # What is loaded now is shared with every child: collecting it would copy its pages.
     gc.collect()
     gc.disable()
