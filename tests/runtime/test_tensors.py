@@ -47,7 +47,7 @@ async def test_frames_go_through_forwarders_without_a_copy(host, tmp_path):
     await until(lambda: [pool["used"] for pool in stats(host, "camera").get("pools", [])] == [0])
     (pool,) = stats(host, "camera")["pools"]
     assert pool["slot_bytes"] >= FRAME_BYTES and pool["bytes"] <= 8 << 20
-    assert stats(host, "forward")["pools"] == [] and stats(host, "check")["pools"] == []
+    await until(lambda: [stats(host, node).get("pools") for node in ("forward", "check")] == [[], []])
 
 
 async def killed_in_turn(host, nodes, is_over):
