@@ -100,6 +100,32 @@ class Check(Node):
         with open(self.config.path, "a") as file:
             file.write(text + "\\n")
 
+class Pick(Node):
+    """Takes the message out of an error."""
+    type = "frametest/pick"
+    in_ = In()
+    out = Out()
+    def on_message(self, message):
+        return message.payload["message"]["payload"]
+
+class Fail(Node):
+    """Cannot do with anything, until a file is there."""
+    type = "frametest/fail"
+    class Config(NodeConfig):
+        path: str = field("", description="The file")
+    in_ = In()
+    def on_message(self, message):
+        with open(self.config.path, "a") as file:
+            file.write(f"{np.asarray(message.payload).tolist()}\\n")
+
+class Small(Node):
+    """Sends a small array."""
+    type = "frametest/small"
+    out = Out()
+    async def run(self):
+        if not self.position:
+            await self.send(np.arange(3), position=1)
+
 LARGE = [b"b" * 20_000_000, "é" * 10_000_000, list(range(1_000_000)), {"a": ["x" * 20_000_000, 1]}]
 
 class Text(Node):
@@ -132,7 +158,8 @@ def flow(nodes: dict, wires: list, **wire_options) -> str:
     for id_, (kind, *rest) in nodes.items():
         config = rest[0] if rest else {}
         settings = rest[1] if len(rest) > 1 else {}
-        listed.append({"id": id_, "type": f"frametest/{kind}", "config": config, "settings": settings})
+        type_ = kind if "/" in kind else f"frametest/{kind}"
+        listed.append({"id": id_, "type": type_, "config": config, "settings": settings})
     drawn = []
     for one in wires:
         text, options = one if isinstance(one, tuple) else (one, {})

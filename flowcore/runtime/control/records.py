@@ -167,6 +167,8 @@ async def _again(inbox: Inbox, given_up: GivenUp) -> str | None:
     message = given_up.body.get("message")
     if not isinstance(message, dict) or not message.get("port"):
         return "it holds no message: the error came from outside a handler"
+    if message.get("is_cut"):
+        return "it was too large to be kept whole: only what it was is known"
     envelope = {name: message[name] for name in ("payload", "topic", "meta") if message.get(name)}
     frame = join([pack({"payload": None, **envelope})])
     try:
