@@ -3,7 +3,9 @@
 #   make install   a virtual environment in .venv with flowcore and its tools
 #   make run       the bus, the runtime, the factory flow with simulated machines, and a live table
 #   make test      the whole test suite            make check   lint and types
-#   make docs      write the generated pages       make drills  the long drills, as a table
+#   make docs      write the generated pages and the site, in site/
+#   make wheel     the wheel and the source distribution, in dist/
+#   make drills    the long drills, as a table
 #   make peers     the same work in Node-RED, dora and raw nats-py: installs them into .peers, eight minutes
 #   make gpu-check PYTHON=python3   tensors on a GPU: checks and benchmark with that Python and what it has installed
 #   make clean     take away what was made here
@@ -15,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install run test check docs drills peers gpu-check clean
+.PHONY: install run test check docs wheel drills peers gpu-check clean
 
 install: $(STAMP)
 
@@ -47,6 +49,10 @@ docs: install
 	$(BIN)/python -m flowcore.flow
 	$(BIN)/python -m flowcore.runtime.type_pages docs/nodes
 
+wheel: install
+	rm -rf dist
+	$(BIN)/python -m hatchling build -d dist
+
 drills: install
 	$(BIN)/python -m tests.drills
 
@@ -58,5 +64,5 @@ gpu-check:
 	@PYTHONPATH=".:nodes:$$PYTHONPATH" $(PYTHON) -m tests.gpu
 
 clean:
-	rm -rf $(VENV) .peers dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .peers dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find flowcore nodes tests -name __pycache__ -type d -exec rm -rf {} +

@@ -39,7 +39,7 @@ class FlowFolder:
 
     async def run(self) -> None:
         """Deploy what the folder has, then follow both sides."""
-        await self._scan()
+        await self.scan()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_files())
             tasks.create_task(self._follow_revisions())
@@ -60,9 +60,9 @@ class FlowFolder:
             yield_on_timeout=True,
             recursive=False,
         ):
-            await self._scan()
+            await self.scan()
 
-    async def _scan(self) -> None:
+    async def scan(self) -> None:
         """Take each file that is not as it was at the last look."""
         there = {file: _stamp(file) for file in sorted(self._folder.glob("*.json")) if not file.name.startswith(".")}
         for file in [file for file in self._stamps if file not in there]:

@@ -12,6 +12,7 @@ import typer
 from flowcore.cli import out
 
 COMMANDS = (  # in the order of `flowcore --help`: (module, [commands in it])
+    ("init", ["init"]),
     ("up", ["up"]),
     ("down", ["down"]),
     ("deploy", ["deploy"]),
@@ -34,13 +35,13 @@ COMMANDS = (  # in the order of `flowcore --help`: (module, [commands in it])
     ("bench", ["bench"]),
     ("doctor", ["doctor"]),
 )
-GROUPS = ("secret", "access", "state")  # files that hold a group of commands, as `app`
+GROUPS = ("secret", "access", "state", "service")  # files that hold a group of commands, as `app`
 
 app = typer.Typer(
     name="flowcore",
     help="Flows of independent node processes on NATS subjects.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -18,6 +18,7 @@ from flowcore.cli.summary import not_drained, summary
 from flowcore.runtime.control import OPERATIONS, ControlError, ControlServices
 from flowcore.runtime.control.errors import explain
 from flowcore.runtime.host import Host, HostOptions
+from flowcore.runtime.notify import Notifier
 from flowcore.runtime.results import HostError, HostLocked, Undrained
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ class Serve:
                 terminal=sys.stderr.isatty() and not self._is_live,
             )
         )
+        self._notifier = Notifier(host)
         try:
+            self._notifier.start()
             undrained = await host.run(self._started)
         except HostLocked as e:
             raise out.Failed(*_cut(str(e)), pid=e.pid) from None
@@ -98,6 +101,7 @@ class Serve:
             raise out.Failed(where, "Look at this machine: flowcore doctor") from None
         finally:
             await self._end_beside()
+            self._notifier.stop()
         self._say_undrained(undrained)
         if host.lost_name:
             raise out.Failed(host.lost_name, "Start it again under another name, or stop the other host first.")
@@ -115,6 +119,12 @@ class Serve:
             for file in self._options.flows:
                 await self._deploy(host, file)
             await self._simulators.start()
+            if self._options.watch is not None:
+                folder = FlowFolder(host, self._options.watch, self.say)
+                await folder.scan()
+                self._beside.append(asyncio.create_task(folder.run()))
+            await host.begun()
+            self._notifier.ready()
         except out.Failed as e:
             self._failure = e
             host.request_stop()
@@ -123,9 +133,6 @@ class Serve:
             self._failure = out.Failed(f"{type(e).__name__}: {e}", "This is a fault in flowcore; please report it.")
             host.request_stop()
             raise
-        if self._options.watch is not None:
-            folder = FlowFolder(host, self._options.watch, self.say)
-            self._beside.append(asyncio.create_task(folder.run()))
         if self._options.table and not self._options.json:
             self._beside.append(asyncio.create_task(self._show_table(host)))
 

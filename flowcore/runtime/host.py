@@ -105,6 +105,7 @@ class Host:
         connection: the host's own bus connection, with all rights.
         url, user, password, trust: how control services and the command connect (full rights; also in run.json).
         secrets, access: the stores in the data folder.
+        is_up: the bus is there, and flows run or are about to; no more from the begin of `stop` on.
         reconciler: `await reconciler.applied(flow, revision)` gives the result of a revision.
     """
 
@@ -120,7 +121,7 @@ class Host:
         self.trust = options.nats_trust
         self.server = None
         self.secrets, self.access = SecretStore(options.folder), AccessStore(options.folder)
-        self.stopping = False
+        self.is_up, self.stopping = False, False
         self.lost_name = ""  # why it stepped down, when another host has its name now
         self._data = DataFolder(options.folder)
         self._log: HostLog | None = None
@@ -232,6 +233,7 @@ class Host:
             log=str(self.log_file.absolute()),
         )
         self._started.append(self._data.remove_run_file)
+        self.is_up = True
 
     async def _prepare_shared_memory(self) -> None:
         """Before the first fork server, which hands the environment on to nodes."""
@@ -296,7 +298,7 @@ class Host:
 
     async def stop(self, drain_s: float | None = None) -> list[Undrained]:
         """Quiesce sources, let wires drain, hand over what is left to the next start, end everything."""
-        self.stopping = True
+        self.is_up, self.stopping = False, True
         event("stopping")
         await self.reconciler.close()
         undrained = await drain(
@@ -359,6 +361,30 @@ class Host:
             if not starting.done():
                 starting.cancel()
                 await asyncio.gather(starting, return_exceptions=True)
+
+    async def begun(self) -> None:
+        """Wait until every flow that is stored was applied once; for one that takes too long no longer than that."""
+        for flow in self.flows():
+            with contextlib.suppress(TimeoutError, UnknownFlow):
+                await self._begun(flow)
+
+    async def trouble(self, timeout_s: float) -> str:
+        """What keeps this host from doing its work, in a line; "" while it is healthy, or still starts."""
+        if not self.is_up:
+            return ""
+        ended = [task.get_name() for task in self._tasks if task.done() and task.get_name() == "health"]
+        if ended or self.reconciler.ended():
+            return f"ended without being told to: {', '.join([*ended, *self.reconciler.ended()])}"
+        if self.server is not None:  # another's bus may be away: what runs goes on
+            try:
+                await self.connection.flush(timeout_s)
+            except TimeoutError:
+                return f"the bus at {self.url} does not answer"
+        return ""
+
+    async def stop_asked(self) -> None:
+        """Wait until it is told to stop."""
+        await self._stop_asked.wait()
 
     def request_stop(self) -> None:
         """Make `run()` go on to its orderly stop; what `flowcore down` asks for."""

@@ -138,6 +138,10 @@ class Reconciler:
                 return result
             await self.settled(flow, self.mark(flow))
 
+    def ended(self) -> list[str]:
+        """Flows that nothing looks after any more though nobody closed this: a fault."""
+        return [] if self._closed else [worker.get_name() for worker in self._workers.values() if worker.done()]
+
     async def close(self) -> None:
         """Apply nothing more; what runs is left running."""
         self._closed = True
