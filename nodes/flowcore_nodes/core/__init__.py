@@ -7,14 +7,18 @@ from flowcore.node import Node, hookimpl
 def flowcore_node_types() -> list[type[Node]]:
     """The core node types."""
     from flowcore_nodes.core.aggregate import Aggregate
+    from flowcore_nodes.core.base64 import Base64
     from flowcore_nodes.core.catch import Catch
     from flowcore_nodes.core.change import Change
     from flowcore_nodes.core.comment import Comment
     from flowcore_nodes.core.complete import Complete
+    from flowcore_nodes.core.counter import Counter
+    from flowcore_nodes.core.csv import Csv
     from flowcore_nodes.core.deadband import Deadband
     from flowcore_nodes.core.debug import Debug
     from flowcore_nodes.core.file_in import FileIn
     from flowcore_nodes.core.file_out import FileOut
+    from flowcore_nodes.core.filter import Filter
     from flowcore_nodes.core.function import Function
     from flowcore_nodes.core.inject import Inject
     from flowcore_nodes.core.join import Join
@@ -24,12 +28,17 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.link_out import LinkOut
     from flowcore_nodes.core.nats_in import NatsIn
     from flowcore_nodes.core.nats_out import NatsOut
+    from flowcore_nodes.core.range import Range
     from flowcore_nodes.core.status import Status
     from flowcore_nodes.core.switch import Switch
     from flowcore_nodes.core.threshold import Threshold
+    from flowcore_nodes.core.xml import Xml
+    from flowcore_nodes.core.yaml import Yaml
 
     return [
         Inject, Debug, Function, Switch, Change, Deadband, Aggregate, Threshold, Join, Json,
+        Range, Filter, Counter,
+        Csv, Xml, Yaml, Base64,
         FileIn, FileOut, NatsIn, NatsOut,
         Catch, Status, Complete, LinkIn, LinkOut, Junction, Comment,
     ]  # fmt: skip
