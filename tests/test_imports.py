@@ -22,7 +22,7 @@ MAY_USE = {
     "script": {"bus", "flow"},
     "node": {"script", "wires", "buffers", "bus", "flow"},
     "runtime": {"node", "script", "wires", "buffers", "bus", "flow"},
-    "gateway": {"runtime", "node", "script", "wires", "buffers", "bus", "flow"},
+    "gateway": {"client", "runtime", "node", "script", "wires", "buffers", "bus", "flow"},
     "client": {"buffers", "bus", "flow"},
     "bench": {"runtime", "node", "client", "bus"},
     "simulate": set(),
@@ -37,6 +37,7 @@ BELONGS = {
     "cupy": ("buffers",),
     "typer": ("cli",),
     "aiohttp": ("gateway",),
+    "prometheus_client": ("gateway",),
     "matplotlib": ("bench",),
 }
 

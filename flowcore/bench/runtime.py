@@ -78,7 +78,8 @@ class Runtime:
             TimeoutError: it does not answer.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        arguments = ("up", "--data", str(self.data), "--nats-port", "0", "--mqtt-port", "0", *self._options)
+        ports = ("--nats-port", "0", "--mqtt-port", "0")
+        arguments = ("up", "--data", str(self.data), *ports, "--no-editor", *self._options)
         with (self.folder / "up.out").open("ab") as said:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "flowcore.cli", *arguments,

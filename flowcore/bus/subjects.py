@@ -70,6 +70,9 @@ def host(name: str, what: str) -> str:
     return f"flowcore.host.{name}.{what}"
 
 
+EVENTS = "flowcore.events"
+"""What hosts tell whoever watches: a flow was applied, node types changed, a process has another state. JSON."""
+
 NOTICES = "flowcore.hosts.notice"
 """What hosts tell all others about the two ends of a wire that is between them."""
 

@@ -72,6 +72,23 @@ class explained:
             raise Failed(f"not allowed: {error}", "Use the account that started the runtime.", code="refused") from None
 
 
+def editor_url(data: Path) -> str:
+    """Where the editor of the runtime on `data` is.
+
+    Raises:
+        Failed: no runtime runs there, or it runs without an editor.
+    """
+    from flowcore.client.address import read_run_file
+    from flowcore.gateway.process import url_of
+
+    with explained(data):
+        read_run_file(data)
+    url = url_of(data)
+    if url is None:
+        raise Failed("the runtime has no editor now", "Start it without --no-editor, or see: flowcore logs")
+    return url
+
+
 def split_target(target: str) -> tuple[str, str | None]:
     """`FLOW` or `FLOW.NODE`, taken apart.
 

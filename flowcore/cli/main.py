@@ -15,6 +15,8 @@ COMMANDS = (  # in the order of `flowcore --help`: (module, [commands in it])
     ("init", ["init"]),
     ("up", ["up"]),
     ("down", ["down"]),
+    ("url", ["url"]),
+    ("password", ["password"]),
     ("deploy", ["deploy"]),
     ("validate", ["validate"]),
     ("status", ["status"]),

@@ -15,6 +15,7 @@ from flowcore.cli.folder import FlowFolder
 from flowcore.cli.live import show
 from flowcore.cli.simulators import Simulators
 from flowcore.cli.summary import not_drained, summary
+from flowcore.gateway.process import Gateway, GatewayFailed, GatewayOptions
 from flowcore.runtime.control import OPERATIONS, ControlError, ControlServices
 from flowcore.runtime.control.errors import explain
 from flowcore.runtime.host import Host, HostOptions
@@ -47,6 +48,9 @@ class ServeOptions:
     nats_port: int = 4222
     mqtt_port: int = 1883
     drain_s: float = 10.0
+    editor: bool = True
+    http_port: int = 1880
+    http_names: tuple[str, ...] = ()
     json: bool = False
 
 
@@ -59,6 +63,7 @@ class Serve:
         self._services: ControlServices | None = None
         self._beside: list[asyncio.Task[None]] = []
         self._simulators = Simulators(options.data, options.simulate, self.say)
+        self._gateway: Gateway | None = None
         self._failure: out.Failed | None = None
         self._console: Console | None = None
 
@@ -116,6 +121,8 @@ class Serve:
             self._services = ControlServices(host)
             await self._services.start()
             self._say_where(host)
+            if self._options.editor and not self._options.host:
+                self._beside.append(asyncio.create_task(self._start_gateway()))
             for file in self._options.flows:
                 await self._deploy(host, file)
             await self._simulators.start()
@@ -135,6 +142,19 @@ class Serve:
             raise
         if self._options.table and not self._options.json:
             self._beside.append(asyncio.create_task(self._show_table(host)))
+
+    async def _start_gateway(self) -> None:
+        """Beside everything else: flows do not wait for the editor, and run without it."""
+        options = self._options
+        self._gateway = gateway = Gateway(
+            GatewayOptions(options.data, options.listen, options.http_port, options.certificate, options.http_names)
+        )
+        try:
+            await gateway.start()
+        except (GatewayFailed, OSError) as e:
+            self.say(f"the editor does not run: {e}", error=ControlError("failed", f"gateway: {e}"))
+            return
+        self.say(f"editor {gateway.start_url()}", editor={"url": gateway.url, "start_url": gateway.start_url()})
 
     async def _deploy(self, host: Host, file: Path) -> None:
         """Deploy a file given at start: errors end it, unless a folder is watched, where they can be repaired."""
@@ -192,6 +212,8 @@ class Serve:
             task.cancel()
         await asyncio.gather(*self._beside, return_exceptions=True)
         await self._simulators.stop()
+        if self._gateway is not None:
+            await self._gateway.stop()
         if self._services is not None:
             with contextlib.suppress(OSError, TimeoutError):
                 await self._services.stop()

@@ -62,6 +62,15 @@ def up(
     mqtt_port: Annotated[
         int, typer.Option(min=0, max=65535, help="MQTT port; the next free one when taken, 0: any.")
     ] = 1883,
+    http_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the editor; the next free one when taken, 0: any.")
+    ] = 1880,
+    http_name: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A further host name that the editor is reached under.")
+    ] = None,
+    editor: Annotated[
+        bool, typer.Option("--editor/--no-editor", envvar="FLOWCORE_EDITOR", help="Serve the editor, REST and metrics.")
+    ] = True,
     drain: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long wires may drain at the end.")] = 10.0,
     data: Data = DATA,
     json: Json = False,
@@ -77,7 +86,7 @@ def up(
     _check_host(host, nats, has_files=bool(flows or watch))
     certificate = _certificate(tls_cert, tls_key, nats)
     _check_nats_ca(nats_ca, nats)
-    _check_listen(listen, nats, data, certificate is not None)
+    _check_listen(listen, nats, data, certificate is not None, editor)
     for file in flows or []:
         if not file.is_file():
             raise out.Failed(f"{file}: no such file", "Give the path of a flow file, for example flows/factory.json")
@@ -98,6 +107,9 @@ def up(
         nats_port=nats_port,
         mqtt_port=mqtt_port,
         drain_s=drain,
+        editor=editor,
+        http_port=http_port,
+        http_names=tuple(http_name or ()),
         json=json,
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -159,7 +171,7 @@ def _check_nats_ca(nats_ca: Path | None, nats: str | None) -> None:
         raise out.Misused(str(e)) from None
 
 
-def _check_listen(listen: str, nats: str | None, data: Path, has_tls: bool) -> None:
+def _check_listen(listen: str, nats: str | None, data: Path, has_tls: bool, has_editor: bool) -> None:
     """Refuse to be reachable from elsewhere while there is nobody who may come in; say what others could overhear."""
     import ipaddress
 
@@ -178,6 +190,12 @@ def _check_listen(listen: str, nats: str | None, data: Path, has_tls: bool) -> N
     if not data.exists() or not AccessStore(data).list():
         do = f"Add one: flowcore access add scada --subscribe 'flow.>' --data {data}"
         raise out.Failed(f"--listen {listen} would open the bus to other machines, and no access user exists", do)
+    if has_editor:
+        from flowcore.gateway.sessions import Sessions
+
+        if not Sessions(data).has_password:
+            do = f"Set one: flowcore password --data {data}; or leave the editor out: --no-editor"
+            raise out.Failed(f"--listen {listen} would open the editor to other machines, and it has no password", do)
     if not has_tls:
         out.note(
             f"warning: on {listen} passwords and messages travel in the clear; give --tls-cert FILE --tls-key FILE"

@@ -4,11 +4,12 @@ One for each host. `supervise`, `flowrun` and `reconcile` say in protocols what 
 """
 
 import asyncio
+import json
 import logging
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -31,6 +32,7 @@ from flowcore.runtime.incarnation import Incarnations
 from flowcore.runtime.logs import event
 from flowcore.runtime.plans import MqttFields, durable_wires, libraries
 from flowcore.runtime.process import StartFailed
+from flowcore.runtime.results import DeployResult
 from flowcore.runtime.supervise import ProcessPlan, Supervised
 from flowcore.runtime.typelist import TypeList
 from flowcore.runtime.zygote import ScriptZygote
@@ -246,6 +248,29 @@ class Ground:
         if what in ("failed", "crashed", "start failed", "replace failed"):
             self._show(plan, what, text)
         self._log(plan, _SAID.get(what, logging.INFO), what, detail=text, **fields)
+
+    def moved(self, supervised: Supervised) -> None:
+        """A process has another state: on the bus, for whoever watches."""
+        plan = supervised.plan
+        self.tell(
+            "process",
+            flow=plan.flow,
+            node=plan.node,
+            process=plan.process,
+            state=supervised.state,
+            pid=supervised.pid,
+            restarts=supervised.restarts,
+            reason=supervised.reason,
+        )
+
+    def applied(self, result: DeployResult) -> None:
+        """A flow was looked at: on the bus, for whoever watches."""
+        self.tell("applied", **asdict(result))
+
+    def tell(self, kind: str, **fields: Any) -> None:
+        """Publish an event of this host; nobody may be listening, and nothing depends on it."""
+        body = {"kind": kind, "host": self.host or MAIN_HOST, "ts": time.time_ns(), **fields}
+        self.connection.publish(subjects.EVENTS, json.dumps(body).encode())
 
     def frame(self, supervised: Supervised, message: dict[str, Any]) -> None:
         """A frame of a process that is not about its life: something for the log."""

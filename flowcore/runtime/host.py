@@ -743,6 +743,7 @@ class Host:
         if not self.stopping:
             self.reconciler.types_changed(changed)
             self.shared.presence.describe_soon()
+            self._ground.tell("types", types=sorted(changed))
 
     def _on_server(self, kind: str, detail: str) -> None:
         level = logging.INFO if kind in ("restarted", "disk_free") else logging.WARNING

@@ -64,6 +64,9 @@ class HostGround(Ground, Protocol):
     async def remove_streams(self, flow: str, keep: Mapping[str, WireSpec]) -> None:
         """Remove the streams of a flow's durable wires, except those of the wires in `keep`."""
 
+    def applied(self, result: DeployResult) -> None:
+        """A flow was looked at, with this result: for whoever watches."""
+
 
 class Reconciler:
     """Keeps every flow as the store wants it. `runs` holds what runs, by flow id."""
@@ -168,6 +171,7 @@ class Reconciler:
                 self._steered[flow] = (desired, result)
             self.results[flow], self._done[flow] = result, mark
             self._applied.set()
+            self._ground.applied(result)
 
     async def _apply(self, flow: str) -> DeployResult:
         stored = self._store.documents.get(flow, StoredFlow(flow, 0, None))

@@ -74,6 +74,9 @@ class Surroundings(Protocol):
     def changed(self, supervised: "Supervised", what: str, text: str, **fields: Any) -> None:
         """Something happened that a user wants to know: logged, published, and passed to neighbours."""
 
+    def moved(self, supervised: "Supervised") -> None:
+        """It has another state: for whoever watches."""
+
     def frame(self, supervised: "Supervised", message: dict[str, Any]) -> None:
         """A frame of the process that is not about its life."""
 
@@ -525,6 +528,7 @@ class Supervised:
         if state != self.state:
             self.state, self.since_ns = state, time.time_ns()
             self._changed.set()
+            self._host.moved(self)
 
 
 def _wire_ids(plan: ProcessPlan) -> list[str]:

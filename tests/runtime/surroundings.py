@@ -34,6 +34,9 @@ class Around:
         self.happened.append((event, text))
         self.news.set()
 
+    def moved(self, supervised):
+        pass
+
     def frame(self, supervised, message):
         self.happened.append((message["op"], message))
         self.news.set()
