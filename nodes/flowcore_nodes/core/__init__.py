@@ -12,6 +12,8 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.change import Change
     from flowcore_nodes.core.comment import Comment
     from flowcore_nodes.core.complete import Complete
+    from flowcore_nodes.core.context_get import ContextGet
+    from flowcore_nodes.core.context_set import ContextSet
     from flowcore_nodes.core.counter import Counter
     from flowcore_nodes.core.csv import Csv
     from flowcore_nodes.core.deadband import Deadband
@@ -28,17 +30,21 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.link_out import LinkOut
     from flowcore_nodes.core.nats_in import NatsIn
     from flowcore_nodes.core.nats_out import NatsOut
+    from flowcore_nodes.core.nats_request import NatsRequest
     from flowcore_nodes.core.range import Range
+    from flowcore_nodes.core.retry import Retry
+    from flowcore_nodes.core.state_machine import StateMachine
     from flowcore_nodes.core.status import Status
     from flowcore_nodes.core.switch import Switch
     from flowcore_nodes.core.threshold import Threshold
+    from flowcore_nodes.core.validate import Validate
     from flowcore_nodes.core.xml import Xml
     from flowcore_nodes.core.yaml import Yaml
 
     return [
         Inject, Debug, Function, Switch, Change, Deadband, Aggregate, Threshold, Join, Json,
-        Range, Filter, Counter,
+        Range, Filter, Counter, Validate, StateMachine, Retry, ContextGet, ContextSet,
         Csv, Xml, Yaml, Base64,
-        FileIn, FileOut, NatsIn, NatsOut,
+        FileIn, FileOut, NatsIn, NatsOut, NatsRequest,
         Catch, Status, Complete, LinkIn, LinkOut, Junction, Comment,
     ]  # fmt: skip

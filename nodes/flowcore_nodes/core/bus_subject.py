@@ -2,6 +2,8 @@
 
 import re
 
+from flowcore.node import GiveUp, Message
+
 # The engine's own plumbing, JetStream's and other users' replies: no flow may touch them.
 _RESERVED = ("wire", "flowcore", "_INBOX")
 _TOKEN = re.compile(r"[^\s.*>\x00-\x1f]+")
@@ -41,3 +43,20 @@ def fits_subject(subject: str, pattern: str) -> bool:
         if place >= len(words) or (token != "*" and token != words[place]):
             return False
     return len(words) == len(wanted)
+
+
+def subject_of(message: Message, subject: str) -> str:
+    """Where a message goes: `subject`, or the message's topic where `subject` has wildcards.
+
+    Raises:
+        GiveUp: the topic is no subject, or does not fit.
+    """
+    if not any(token in ("*", ">") for token in subject.split(".")):
+        return subject
+    try:
+        check_subject(message.topic, may_write=True, may_have_wildcards=False)
+    except ValueError as e:
+        raise GiveUp(f"the topic must be the subject: {e}") from None
+    if not fits_subject(message.topic, subject):
+        raise GiveUp(f"topic {message.topic!r} does not fit the subject {subject!r}")
+    return message.topic
