@@ -82,7 +82,7 @@ def _way(start: Port, end: Port, wires: tuple[WireDef, ...]) -> Way:
 
 def through_junctions(level: Level) -> Iterator[Edge]:
     """From every input of a junction to every output of it."""
-    for placed in _virtual(level, "junction"):
+    for placed in virtual_nodes(level, "junction"):
         for entry in placed.ports("in"):
             for leaving in placed.ports("out"):
                 yield Edge(
@@ -99,14 +99,16 @@ def through_links(level: Level, root: Level, others: dict[str, Level], report: R
         others: document levels of the other flows that are known, for names `<flow>/<link-in>`.
         report: takes names that are not there.
     """
-    for placed in _virtual(level, "link-out"):
+    for placed in virtual_nodes(level, "link-out"):
+        if placed.config.value.get("mode") == "return":
+            continue  # it answers calls: see `calls`
         links = placed.config.value.get("links", [])
         for index, name in enumerate(links if isinstance(links, list) else []):
             where = placed.config.pointer(("links", index))
             if not isinstance(name, str):
                 report.error(where, f"must be the id or name of a link-in, is {shown(name)}")
                 continue
-            for target in _link_ins(name, where, level, root, others, report):
+            for target in link_ins(name, where, level, root, others, report):
                 for entry in placed.ports("in"):
                     for leaving in target.ports("out"):
                         yield _across(placed, entry.name, target, leaving.name)
@@ -116,9 +118,10 @@ def _across(entered: Placed, entry: str, left: Placed, leaving: str) -> Edge:
     return Edge(Port(entered.level.flow, entered.id, "in", entry), Port(left.level.flow, left.id, "out", leaving))
 
 
-def _link_ins(
+def link_ins(
     name: str, where: str, level: Level, root: Level, others: dict[str, Level], report: Report
 ) -> list[Placed]:
+    """The link-ins that a link of this level means by a name; reports one that is not there."""
     flow, slash, link = name.rpartition("/")
     if slash and flow != level.flow:
         if flow not in others:
@@ -128,11 +131,11 @@ def _link_ins(
     else:
         levels = [root] if slash or level is root else [level, root]
     for one in levels:
-        named = [placed for placed in _virtual(one, "link-in") if link in (placed.node.id, _link_name(placed))]
+        named = [placed for placed in virtual_nodes(one, "link-in") if link in (placed.node.id, link_name(placed))]
         if named:
             return named
-    here = [placed.node.id for one in levels for placed in _virtual(one, "link-in")]
-    names = [_link_name(placed) for one in levels for placed in _virtual(one, "link-in") if _link_name(placed)]
+    here = [placed.node.id for one in levels for placed in virtual_nodes(one, "link-in")]
+    names = [link_name(placed) for one in levels for placed in virtual_nodes(one, "link-in") if link_name(placed)]
     if any(link in one.nodes for one in levels) and link not in here:
         off = any(one.nodes[link].disabled for one in levels if link in one.nodes)
         if not off:
@@ -142,10 +145,12 @@ def _link_ins(
     return []
 
 
-def _link_name(placed: Placed) -> str:
+def link_name(placed: Placed) -> str:
+    """What a link-in may be called beside its id."""
     name = placed.config.value.get("name")
     return name if isinstance(name, str) and name else placed.node.name
 
 
-def _virtual(level: Level, kind: str) -> list[Placed]:
+def virtual_nodes(level: Level, kind: str) -> list[Placed]:
+    """The virtual nodes of one kind in a level, without those that are broken or off."""
     return [placed for placed in level.nodes.values() if placed.virtual == kind and not placed.broken]

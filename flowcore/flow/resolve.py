@@ -1,8 +1,8 @@
 """From a document to what runs: env filled in, subflows expanded, virtual nodes turned into direct wires.
 
-The steps have a file each: `expand` lays the nodes out, `ends` finds what wires join, `joints` and `listeners` follow
-them through virtual nodes, `cycles` finds which close a cycle. Here they are put together, and the types of both ends
-of every wire compared.
+The steps have a file each: `expand` lays the nodes out, `ends` finds what wires join, `joints`, `listeners` and `calls`
+follow them through virtual nodes, `cycles` finds which close a cycle. Here they are put together, and the types of both
+ends of every wire compared.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from flowcore.flow.calls import ANSWER, MOST_ANSWER_BYTES, MOST_ANSWERS, Call, answers, calls_of
 from flowcore.flow.cycles import closing
 from flowcore.flow.ends import Edge, Ends, Port
 from flowcore.flow.expand import Expander, Level, Placed
@@ -68,6 +69,7 @@ class _Resolution:
         self._ends = Ends(report, broken)
         self.root = self._expander.expand()
         self.edges: list[Edge] = []
+        self.calls: list[Call] = []
 
     def resolved(self, others: Iterable[FlowDocument]) -> ResolvedFlow:
         linked = [
@@ -84,6 +86,9 @@ class _Resolution:
             for edge in list(to_listeners(one.root, net, one._report)):
                 one.edges.append(edge)
                 net.add(edge)
+        for one in everyone:
+            for edge in list(answers(one.calls, levels.values(), net, one._report)):
+                net.add(edge)
         nodes = {
             (flow, placed.id): placed for flow, root in levels.items() for placed in root.all_nodes() if placed.runs
         }
@@ -96,6 +101,8 @@ class _Resolution:
             self.edges += self._ends.edges(level)
             self.edges += through_junctions(level)
             self.edges += through_links(level, self.root, levels, self._report)
+            self.calls += calls_of(level, self.root, levels, self._report)
+        self.edges += (edge for call in self.calls for edge in call.edges)
         for unused in self._expander.expand_unused(self.root):
             for level in unused.all_levels():
                 for _ in self._ends.edges(level):
@@ -138,7 +145,8 @@ class _Resolution:
     def _put_together(self, ways: list[Way], nodes: Mapping[tuple[str, str], Placed]) -> ResolvedFlow:
         own = {id_: placed for (flow, id_), placed in nodes.items() if flow == self._document.id}
         in_order = sorted(nodes, key=lambda node: node[0])  # flow by flow, and in each in file order
-        closes = {(one.way.start, one.way.end): one for one in closing(in_order, ways)}
+        forward = [way for way in ways if not _answers(way, nodes)]
+        closes = {(one.way.start, one.way.end): one for one in closing(in_order, forward)}
         notes, wires = [], []
         for way in filter(self._is_own, ways):
             found = closes.get((way.start, way.end))
@@ -153,7 +161,7 @@ class _Resolution:
                     what = f'{cycle}, so it can\'t be "feedback": false; mark another wire of the cycle true'
                     own_wire = way.last if not wire.to_flow else way.first
                     self._report.error(f"{own_wire.pointer}/feedback", what)
-            elif way.feedback and not _leads_back(way, ways):
+            elif way.feedback and not wire.answers and not _leads_back(way, ways):
                 self._report.warning(f"{way.last.pointer}/feedback", "closes no cycle, so it need not be marked")
         off = [placed.id for placed in self.root.all_nodes() if placed.disabled]
         if off:
@@ -166,6 +174,21 @@ class _Resolution:
 
     def _wire(self, way: Way, closes: bool, producer: Placed, consumer: Placed) -> WireSpec:
         wire, settings, own = way.wire, consumer.node.settings, self._document.id
+        if _answers(way, {(way.end.flow, way.end.node): consumer}):
+            return WireSpec(
+                producer=way.start.node,
+                port=way.start.name,
+                consumer=way.end.node,
+                in_port=way.end.name,
+                window_bytes=MOST_ANSWER_BYTES,
+                feedback=True,
+                answers=True,
+                bound=MOST_ANSWERS,
+                encode=_encoding(way.wire),
+                producer_replicas=producer.node.settings.replicas,
+                from_flow="" if way.start.flow == own else way.start.flow,
+                to_flow="" if way.end.flow == own else way.end.flow,
+            )
         durable = (wire.durable or Durable()).model_dump() if wire.delivery == "durable" else None
         return WireSpec(
             producer=way.start.node,
@@ -187,6 +210,12 @@ class _Resolution:
             from_flow="" if way.start.flow == own else way.start.flow,
             to_flow="" if way.end.flow == own else way.end.flow,
         )
+
+
+def _answers(way: Way, nodes: Mapping[tuple[str, str], Placed]) -> bool:
+    """Whether this way is one of answers to a caller."""
+    info = nodes[way.end.flow, way.end.node].info
+    return way.end.name == ANSWER and info is not None and info.caller
 
 
 def _encoding(wire: WireDef) -> dict[str, Any] | None:

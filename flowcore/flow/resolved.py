@@ -42,7 +42,7 @@ class WireSpec:
     `feedback`: it closes a cycle and never blocks. `share` and `replicas` are the consumer's, `producer_replicas` is
     how many processes feed it. `from_flow` and `to_flow` are empty for a wire inside one flow; a link to another flow
     names there the flow of the end that is elsewhere. `encode` is complete: `{"kind": "jpeg", "quality": 90}` or
-    `{"kind": "zstd", "level": 1}`.
+    `{"kind": "zstd", "level": 1}`. `answers`: it takes only what answers a call of its consumer.
     """
 
     producer: str
@@ -54,6 +54,7 @@ class WireSpec:
     window_bytes: int = 4_194_304
     keep: int = 1
     feedback: bool = False
+    answers: bool = False
     bound: int = 1024
     when_failed: str = "block"
     share: str = "any"

@@ -37,10 +37,11 @@ VIRTUAL = frozenset({"comment", "junction", "link-in", "link-out", "catch", "sta
 """What `NodeTypeInfo.virtual` may say: such a node is resolved into direct wires and has no process.
 
 The config fields that resolving reads (all optional, named so in the node classes that ship):
-    link-out   links: list of `<link-in id or name>` or `<flow>/<link-in id or name>`
+    link-out   links: list of `<link-in id or name>` or `<flow>/<link-in id or name>`; mode: "return" answers a call
     link-in    name: what link-outs may use beside its id; without it the name of the node
     catch      scope: "all" | "group" | list of node ids; uncaught: bool, only what no other catch takes
     status, complete    scope, as for catch
+Of a `caller`, which has a process: links, mode, targets (see `calls`).
 """
 
 
@@ -77,6 +78,7 @@ class NodeTypeInfo:
     script: bool = False
     live_config: bool = False
     virtual: str | None = None
+    caller: bool = False
     outputs_from: str | None = None
     inputs_from: str | None = None
     bus_publish: tuple[str, ...] = ()

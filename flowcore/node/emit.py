@@ -230,8 +230,13 @@ class Emitter:
 
     # -- self.send ------------------------------------------------------------------------------------------------
 
-    async def send(self, port_name: str | None, draft: Message, current: Cause | None, receipt: Receipt) -> None:
-        """Send one message; a source (no `current`) waits while paused and obeys the node's `full` policy."""
+    async def send(
+        self, port_name: str | None, draft: Message, current: Cause | None, receipt: Receipt, held: bool = True
+    ) -> None:
+        """Send one message; a source (no `current`) waits while paused and obeys the node's `full` policy.
+
+        Without `held`, `current` does not wait for it.
+        """
         port = self.ports[self._known(port_name)]
         if current is None:
             await self.running.wait()
@@ -260,10 +265,11 @@ class Emitter:
         finally:
             receipt.one_done()
             if current is not None:
-                receipt.is_for_input = self._through or port.is_held
+                receipt.is_for_input = held and (self._through or port.is_held)
                 if receipt.is_for_input:
                     receipt.then(current.one_done)
                 else:
+                    receipt.input = None if held else current
                     current.one_done()
         self.flush_soon()
         await self._let_others_run()

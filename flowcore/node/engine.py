@@ -17,8 +17,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from flowcore.buffers import NoRoom
-from flowcore.bus.envelope import pack
+from flowcore.buffers import BufferExpired, NoRoom
+from flowcore.bus.envelope import Malformed, pack
 from flowcore.node.commit import Committer
 from flowcore.node.config import parse
 from flowcore.node.context import Context
@@ -27,6 +27,7 @@ from flowcore.node.message import Message, current
 from flowcore.node.node import Node
 from flowcore.node.paths import MessagePath, PathError
 from flowcore.node.reports import debug_body, error_body, with_tensors, without_message
+from flowcore.node.resolve import ComesAgain
 from flowcore.node.state import Record, State, Store
 from flowcore.node.tensors import Tensors
 from flowcore.node.turns import Turns
@@ -136,10 +137,18 @@ class Engine:
         node.flow_context = Context(contexts if "flow" in node_class.context else None, flow)
         node.global_context = Context(contexts if "global" in node_class.context else None, "global")
         self._set_config(*parse(node_class.Config, config))
-        if settings.get("concurrency", 1) > 1:
+        if self.concurrency > 1:
             self.committer.is_ordered = False
             self.state.refusal = "self.state needs concurrency 1: two handlers at once cannot be stored as one state"
         self.turns = Turns(self)
+        self._aside = frozenset(name for name, port in node_class.inputs.items() if port.is_aside)
+
+    @property
+    def concurrency(self) -> int:
+        """How many handlers run at once."""
+        if self.node.waits:
+            return max(1, getattr(self.node.config, self.node.waits))
+        return max(1, self.settings.get("concurrency", 1))
 
     def _set_config(self, config: Any, references: dict[str, dict]) -> None:
         self._message_paths = {
@@ -254,6 +263,7 @@ class Engine:
             except BaseException:
                 self._set_config(old, old_references)
                 raise
+            self.turns.set_concurrency(self.concurrency)
             if self._run_task is not None and getattr(self.node, "run_again_on_reconfigure", False):
                 await self.quiesce()
                 self._run_task = self.loop.create_task(self._run_source())
@@ -261,9 +271,36 @@ class Engine:
     # -- work in --------------------------------------------------------------------------------------------------
 
     def put(self, items: Sequence[Any]) -> None:
-        """Queue messages, in order of arrival."""
-        self.queue.extend(items)
-        self.turns.wake()
+        """Queue messages, in order of arrival; those of an input aside wait for nothing."""
+        if self._aside and (aside := [one for one in items if one.wire.in_port in self._aside]):
+            for work in aside:
+                if "unresolved" in work.envelope:
+                    self.spawn(self._resolve_aside(work))
+                else:
+                    self._take_aside(work)
+            items = [one for one in items if one.wire.in_port not in self._aside]
+        if items:
+            self.queue.extend(items)
+            self.turns.wake()
+
+    def _take_aside(self, work: Any) -> None:
+        message = Message.arrived(work)
+        try:
+            self.node.on_aside(message)  # type: ignore[attr-defined]
+        except Exception as e:
+            self.report(e, message)
+        work.one_done()
+
+    async def _resolve_aside(self, work: Any) -> None:
+        try:
+            await self.tensors.resolver.resolve(work)
+        except ComesAgain:
+            work.one_done()
+        except (BufferExpired, Malformed) as e:
+            self.report(e, Message.arrived(work))
+            work.one_done()
+        else:
+            self._take_aside(work)
 
     def pause(self) -> None:
         """Handle nothing more; a source waits in send."""
@@ -282,7 +319,14 @@ class Engine:
         return self.committer.position
 
     async def send(
-        self, value: Any, *, port: str | None, topic: str | None, meta: dict | None, position: Any
+        self,
+        value: Any,
+        *,
+        port: str | None,
+        topic: str | None,
+        meta: dict | None,
+        position: Any,
+        held: bool = True,
     ) -> Receipt:
         handling = current.get()
         if handling is None and position is None and not isinstance(value, Message):
@@ -311,7 +355,7 @@ class Engine:
         # A task that a handler started may outlive it: its input is acked by then, and waits for nothing.
         cause = handling.cause if handling is not None and handling.cause.open > 0 else None
         try:
-            await self.emitter.send(port, draft, cause, receipt)
+            await self.emitter.send(port, draft, cause, receipt, held)
         except (TypeError, ValueError):
             if position is not None:
                 self.committer.track(receipt, position)  # it can never be sent: a replay begins behind it

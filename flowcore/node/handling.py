@@ -60,6 +60,7 @@ class Handling:
         self._on_message: Any = getattr(node, "on_message", None)
         self.takes_batches = self._on_batch is not None
         self.is_async = _is_async(self._on_batch or self._on_message)
+        self._waits = bool(node.waits)  # what waits in a handler is at fault for no death: the page need not say it
         self.stopping = asyncio.Event()
 
     # -- one message after another ------------------------------------------------------------------------------
@@ -161,7 +162,7 @@ class Handling:
 
     async def _try_async(self, work: Any, message: Message) -> BaseException | None:
         engine = self._engine
-        slot = engine.around.enter(work)
+        slot = None if self._waits else engine.around.enter(work)
         token = current.set(message)
         try:
             engine.state.begin()

@@ -53,6 +53,8 @@ class Node:
     context: ClassVar[tuple[str, ...]] = ()  # of "flow", "global": which shared contexts it may read and write
     script: ClassVar[bool] = False  # uses a sandboxed script worker
     virtual: ClassVar[str | None] = None  # resolved at deploy: no process
+    caller: ClassVar[bool] = False  # calls link-ins, to which a deploy wires it (`flowcore.flow.calls`)
+    waits: ClassVar[str] = ""  # a config field: how many messages its async handler may have at once, mostly waiting
     outputs_from: ClassVar[str | None] = None  # a config field that says how many outputs there are, or their names
     inputs_from: ClassVar[str | None] = None
     bus_publish: ClassVar[tuple[str, ...]] = ()  # config fields that hold subjects this node must publish to
@@ -121,6 +123,7 @@ class Node:
         topic: str | None = None,
         meta: dict | None = None,
         position: Any = None,
+        held: bool = True,
     ) -> "Receipt":
         """Send one message; waits while a reliable consumer's window is full: back-pressure is felt here.
 
@@ -129,6 +132,8 @@ class Node:
             port: an output's name; None: the first.
             position: of a source that can replay: where to read on after this message. The engine saves the
                 highest position up to which everything is acked; read it at start as `self.position`.
+            held: the message that is being handled is acked only when this one is, too. False: it waits for nothing
+                that it made here, and makes it again if it is handled again.
         Returns:
             A receipt; `await receipt` returns when every reliable consumer, and what it made of it, is done.
         Raises:
@@ -136,7 +141,7 @@ class Node:
             TypeError, ValueError: something in it has no form in which it could travel, or needs more shared memory
                 than the node may have at all.
         """
-        return await self.engine.send(value, port=port, topic=topic, meta=meta, position=position)
+        return await self.engine.send(value, port=port, topic=topic, meta=meta, position=position, held=held)
 
     def alloc(self, shape: Sequence[int] | int, dtype: Any = "uint8", device: str = "cpu") -> "Tensor":
         """A writable tensor in shared memory, to be filled in place and sent; nobody copies it then.

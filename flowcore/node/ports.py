@@ -51,6 +51,8 @@ class PortTypeError(TypeError):
 class Port:
     """A named, typed way in or out of a node. Author code uses `In` and `Out`."""
 
+    is_aside = False
+
     def __init__(self, type: Any = Any, description: str = "") -> None:
         self.name = ""
         self.annotation = type
@@ -74,7 +76,15 @@ class Port:
 
 
 class In(Port):
-    """An input: `value = In(float)`."""
+    """An input: `value = In(float)`.
+
+    With `aside=True` it is no input of the flow file: only deploys wire it. What comes in by it waits for no handler
+    and for nothing before it: it goes to the class's `on_aside(message)` at once, on the event loop, and is acked then.
+    """
+
+    def __init__(self, type: Any = Any, description: str = "", *, aside: bool = False) -> None:
+        super().__init__(type, description)
+        self.is_aside = aside
 
     def checker(self) -> Callable[[Any], Any] | None:
         """A function that returns the payload as the handler gets it, or raises PortTypeError; None: all fit."""

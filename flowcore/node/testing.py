@@ -277,6 +277,8 @@ class Driven:
             for _ in range(3):
                 await asyncio.sleep(0)
             is_quiet = not engine.queue and not engine.timers_due and not engine.turns.busy
+            if engine.node.waits:  # its handlers wait for what the test puts in next
+                is_quiet = not engine.timers_due and (not engine.queue or engine.turns.busy >= engine.concurrency)
             if (is_quiet or engine.turns.is_paused) and engine.committer.is_clean:
                 engine.emitter.flush()
                 return

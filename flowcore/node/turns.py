@@ -10,6 +10,7 @@ turn took and did not finish is first in line again, and its changes of the stat
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,8 @@ class Turns:
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
         self._handling = Handling(engine)
-        self._concurrency = max(1, engine.settings.get("concurrency", 1))
-        self._wake = asyncio.Event()
+        self._concurrency = engine.concurrency
+        self._idle: deque[asyncio.Future[None]] = deque()  # pumps that wait for work
         self._go = asyncio.Event()
         self._go.set()
         self._is_stopping = False
@@ -63,12 +64,34 @@ class Turns:
         if not self._handling.is_async:
             more = range(1, self._concurrency)
             self._threads += [HandlerThread(self._engine.loop, f"{self._engine.node.id}-handler-{k}") for k in more]
-        for k in range(self._concurrency):
-            self._pumps.append(self._engine.loop.create_task(self._pump(self._threads[k % len(self._threads)])))
+        self._start_pumps()
+
+    def _start_pumps(self) -> None:
+        for k in range(len(self._pumps), self._concurrency):
+            self._pumps.append(self._engine.loop.create_task(self._pump(k, self._threads[k % len(self._threads)])))
+
+    def set_concurrency(self, concurrency: int) -> None:
+        """Have so many handlers at once from now on; what is at work ends first."""
+        if concurrency == self._concurrency:
+            return
+        self._concurrency = concurrency
+        for k, task in enumerate(self._pumps[:concurrency]):
+            if task.done():
+                self._pumps[k] = self._engine.loop.create_task(self._pump(k, self._threads[k % len(self._threads)]))
+        self._start_pumps()
+        self._wake_all()
 
     def wake(self) -> None:
-        """Something was queued."""
-        self._wake.set()
+        """Something was queued: one pump looks, and wakes the next when there is more."""
+        while self._idle:
+            one = self._idle.popleft()
+            if not one.done():
+                one.set_result(None)
+                return
+
+    def _wake_all(self) -> None:
+        while self._idle:
+            self.wake()
 
     @property
     def is_paused(self) -> bool:
@@ -91,7 +114,7 @@ class Turns:
         """
         self._is_stopping = True
         self._handling.stopping.set()
-        self._wake.set()
+        self._wake_all()
         self._go.set()
         if self._pumps:
             _, late = await asyncio.wait(self._pumps, timeout=drain_s)
@@ -111,17 +134,20 @@ class Turns:
 
     # -- the pump -----------------------------------------------------------------------------------------------
 
-    async def _pump(self, thread: HandlerThread) -> None:
+    async def _pump(self, number: int, thread: HandlerThread) -> None:
         engine = self._engine
         queue, timers = engine.queue, engine.timers_due
-        while not self._is_stopping:
+        while not self._is_stopping and number < self._concurrency:
             if self.is_paused:
                 await self._go.wait()
                 continue
             if not queue and not timers:
-                self._wake.clear()
-                await self._wake.wait()
+                idle = engine.loop.create_future()
+                self._idle.append(idle)
+                await idle
                 continue
+            if self._idle and len(queue) + len(timers) > 1:
+                self.wake()
             self.busy += 1
             try:
                 if self._concurrency == 1:

@@ -226,7 +226,7 @@ class Runner:
     def _can_be_made_again(kept: Kept) -> bool:
         cause = kept.cause
         if isinstance(cause, Receipt):
-            return cause.position is not None or cause.is_for_input
+            return cause.position is not None or cause.comes_again
         return cause is not None and cause.open > 0
 
     def _on_host_gone(self) -> None:

@@ -73,7 +73,9 @@ def describe(node: type[Node], distribution: str = "", version: str = "") -> Nod
         category=node.category or node.type.partition("/")[0],
         icon=node.icon,
         doc=node.doc(),
-        inputs=tuple(PortInfo(name, port.type_name, port.description) for name, port in node.inputs.items()),
+        inputs=tuple(
+            PortInfo(name, port.type_name, port.description) for name, port in node.inputs.items() if not port.is_aside
+        ),
         outputs=tuple(PortInfo(name, port.type_name, port.description) for name, port in node.outputs.items()),
         config_schema=node.Config.model_json_schema(),
         needs=tuple(node.needs),
@@ -84,6 +86,7 @@ def describe(node: type[Node], distribution: str = "", version: str = "") -> Nod
         script=node.script,
         live_config=node.is_live_config(),
         virtual=node.virtual,
+        caller=node.caller,
         outputs_from=node.outputs_from,
         inputs_from=node.inputs_from,
         bus_publish=tuple(node.bus_publish),

@@ -16,6 +16,7 @@ from flowcore.bus import subjects
 from flowcore.bus.connection import Connection
 from flowcore.bus.envelope import Malformed, json_foreign, unpack_foreign
 from flowcore.flow.resolved import WireSpec
+from flowcore.node.calls import caller_of
 from flowcore.node.ports import In
 from flowcore.node.tensors import Tensors, inline_alone
 from flowcore.node.work import Foreign, ForeignInput
@@ -27,7 +28,7 @@ from flowcore.wires.durable_in import DurableInWire
 from flowcore.wires.frames import Ack
 from flowcore.wires.in_wire import ACK_TIMER_S, InWire, Item, LatestInWire
 from flowcore.wires.out_port import Kept, Origin, OutPort
-from flowcore.wires.out_wire import FeedbackWire, LatestWire, OutWire, WireEnds
+from flowcore.wires.out_wire import AnswerWire, FeedbackWire, LatestWire, OutWire, WireEnds
 from flowcore.wires.share import SharedWire
 
 TICK_S, IDLE_TICK_S = 0.025, 0.5
@@ -257,6 +258,11 @@ class Wiring:
         is_fed_alone = replica is not None or self.replica is not None
         if spec.delivery == "latest":
             wire: OutWire = LatestWire(ends, port, self._publish, keep=spec.keep, is_fed_alone=is_fed_alone)
+        elif spec.answers:
+            caller = f"{spec.to_flow or self.flow}/{spec.consumer}"
+            wire = AnswerWire(ends, port, self._publish, bound=spec.bound, on_reject=self._on_reject, caller=caller)
+            wire.window_bytes = spec.window_bytes
+            port.caller_of = caller_of
         elif spec.feedback:
             wire = FeedbackWire(ends, port, self._publish, bound=spec.bound, on_reject=self._on_reject)
         else:
@@ -567,7 +573,7 @@ def _each(wire: Any) -> list[OutWire]:
 
 def _kind(spec: WireSpec) -> tuple:
     """What cannot change while a wire goes on, at its producer."""
-    return spec.delivery, spec.feedback, spec.replicas > 1
+    return spec.delivery, spec.feedback, spec.answers, spec.replicas > 1
 
 
 def _in_kind(spec: WireSpec) -> tuple:

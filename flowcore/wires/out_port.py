@@ -26,7 +26,7 @@ Publish = Callable[[str, bytes], bool]
 class Kept:
     """One emitted message that somebody is still owed."""
 
-    __slots__ = ("cause", "holds", "open", "packed", "payload_key", "sent_s", "seq", "size")
+    __slots__ = ("caller", "cause", "holds", "open", "packed", "payload_key", "sent_s", "seq", "size")
 
     def __init__(
         self, seq: int, packed: bytes, cause: Cause | None, sent_s: float, key: str, holds: tuple[Any, ...] = ()
@@ -38,6 +38,7 @@ class Kept:
         self.sent_s = sent_s  # monotonic
         self.payload_key = key  # what `"share": "key"` goes by
         self.holds = holds  # slots that its bytes name: not written again before the last Kept with them is gone
+        self.caller = ""  # `<flow>/<node>` whose call it answers, where that was asked for
         self.open = 0  # wires whose ack the cause waits for
 
     def one_done(self) -> None:
@@ -83,6 +84,7 @@ class OutPort:
         self.last: bytes | None = None  # newest packed envelope, for `last`
         self.is_through = True  # a cause waits for the acks of what was made; False: for those of tensors alone
         self.is_held = False  # the newest message names slots
+        self.caller_of: Callable[[dict], str] | None = None  # from a message's meta; there once a wire of answers is
         self.on_credit: Callable[[], None] = lambda: None
         self.on_freed: Callable[[], None] = lambda: None  # a wire has forgotten messages that were acked
         self._codec, self._on_held = codec, on_held
@@ -163,6 +165,8 @@ class OutPort:
         self.last = packed
         if self.wires:
             kept = Kept(seq, packed, cause, now_s, topic, holds)
+            if self.caller_of is not None:
+                kept.caller = self.caller_of(meta)
             waits = 0
             for wire in self.wires:
                 waits += wire.add(kept)

@@ -277,6 +277,8 @@ class FeedbackWire(OutWire):
     """A wire that closes a cycle: it never blocks, no ack waits for it; at its bound the newest goes to `.error`."""
 
     cause_waits = False
+    full_error: type[Exception] = CycleFull
+    full_text = "a wire that closes a cycle {}; its newest message is rejected"
 
     def __init__(self, *args, bound: int = 1024, on_reject: Callable[[Kept, Exception], None], **options) -> None:
         super().__init__(*args, **options)
@@ -296,10 +298,32 @@ class FeedbackWire(OutWire):
         if own is None:
             self.drops += 1
             what = "is at its bound" if is_full else "has no room for copies of tensors"
-            self._on_reject(kept, CycleFull(f"a wire that closes a cycle {what}; its newest message is rejected"))
+            self._on_reject(kept, self.full_error(self.full_text.format(what)))
         else:
             super().add(own)
         return 0
+
+
+class NoAnswerTaken(Exception):
+    """A caller takes no answers: what waits for it is at its bound."""
+
+
+class AnswerWire(FeedbackWire):
+    """A wire of answers, from where a call ends back to the node that made it: takes what is that caller's alone.
+
+    As a wire that closes a cycle it never blocks and no ack waits for it: a callee that many call must not stand still
+    because one of them does.
+    """
+
+    full_error: type[Exception] = NoAnswerTaken
+    full_text = "a wire of answers to a caller {}; the newest is rejected"
+
+    def __init__(self, *args, caller: str, **options) -> None:
+        super().__init__(*args, **options)
+        self.caller = caller
+
+    def add(self, kept: Kept) -> int:
+        return super().add(kept) if kept.caller == self.caller else 0
 
 
 class LatestWire(OutWire):

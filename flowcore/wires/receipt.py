@@ -33,11 +33,12 @@ class Receipt(Cause):
     A source that can replay confirms to its own source at the receipt, not at the send.
     """
 
-    __slots__ = ("_future", "_then", "is_for_input", "position")
+    __slots__ = ("_future", "_then", "input", "is_for_input", "position")
 
     def __init__(self) -> None:
         super().__init__()
         self.is_for_input = False  # sent by a handler: its un-acked input makes it again
+        self.input: Cause | None = None  # that does not wait for it, and makes it again until it is acked
         self.position: Any = None  # of a source that can replay: it makes the message again
         self._future: asyncio.Future | None = None
         self._then: list[Callable[[], None]] | None = None
@@ -46,6 +47,11 @@ class Receipt(Cause):
     def is_done(self) -> bool:
         """True when every reliable consumer, and what it made of the message, is done."""
         return self.open == 0
+
+    @property
+    def comes_again(self) -> bool:
+        """True when an input that is not acked would make the message again."""
+        return self.is_for_input or (self.input is not None and self.input.open > 0)
 
     def then(self, function: Callable[[], None]) -> None:
         """Call `function` when done; at once when it is."""

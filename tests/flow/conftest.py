@@ -120,7 +120,21 @@ TYPES = [
         "core/link-out",
         virtual="link-out",
         inputs=(_IN,),
-        config_schema=_config(links={"type": "array", "items": {"type": "string"}}),
+        config_schema=_config(
+            links={"type": "array", "items": {"type": "string"}}, mode={"enum": ["link", "return"], "default": "link"}
+        ),
+    ),
+    NodeTypeInfo(
+        "core/link-call",
+        inputs=(_IN,),
+        outputs=(_OUT,),
+        caller=True,
+        live_config=True,
+        config_schema=_config(
+            links={"type": "array", "items": {"type": "string"}},
+            mode={"enum": ["static", "dynamic"], "default": "static"},
+            targets={"type": "object"},
+        ),
     ),
     NodeTypeInfo(
         "core/catch",

@@ -26,6 +26,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.join import Join
     from flowcore_nodes.core.json import Json
     from flowcore_nodes.core.junction import Junction
+    from flowcore_nodes.core.link_call import LinkCall
     from flowcore_nodes.core.link_in import LinkIn
     from flowcore_nodes.core.link_out import LinkOut
     from flowcore_nodes.core.nats_in import NatsIn
@@ -46,5 +47,5 @@ def flowcore_node_types() -> list[type[Node]]:
         Range, Filter, Counter, Validate, StateMachine, Retry, ContextGet, ContextSet,
         Csv, Xml, Yaml, Base64,
         FileIn, FileOut, NatsIn, NatsOut, NatsRequest,
-        Catch, Status, Complete, LinkIn, LinkOut, Junction, Comment,
+        Catch, Status, Complete, LinkIn, LinkOut, LinkCall, Junction, Comment,
     ]  # fmt: skip
