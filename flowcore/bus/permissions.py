@@ -117,7 +117,7 @@ def node_user(
     says += [subjects.given_up(flow, node), f"{INBOX}.>"]  # an outsider's request on `in` gets an answer
     hears = [subjects.into(flow, node, ">"), subjects.ack(flow, node, "*", "*", "*")]
     hears.append(subjects.fetch(flow, node, "*", "*"))
-    says += _key_rights("state", subjects.state_key(flow, process))
+    says += _key_rights("state", f"{subjects.state_key(flow, process)}.*")
     if context:
         for owner in (flow, "global"):
             says += [f"$KV.context.{owner}.>", f"$JS.API.DIRECT.GET.KV_context.$KV.context.{owner}.>"]
@@ -184,7 +184,7 @@ def fetch_rights(hears: Iterable[str]) -> list[str]:
 
 
 def _key_rights(bucket: str, key: str) -> list[str]:
-    """Write and read one key, by the direct path: `STREAM.MSG.GET` would read every key of the bucket."""
+    """Write and read keys, by the direct path: `STREAM.MSG.GET` would read every key of the bucket."""
     return [f"$KV.{bucket}.{key}", f"$JS.API.DIRECT.GET.KV_{bucket}.$KV.{bucket}.{key}"]
 
 

@@ -4,6 +4,9 @@ A turn that changed the state is not acked through its outputs but by the write:
 every wire was applied, and the outputs that nobody has acked (the outbox). So what is stored is acked, and what is
 acked is stored. Writes are made one at a time, between turns, and no faster than the disk takes them.
 
+A record that has grown is not written again each time, but what has changed of it (`flowcore.node.record`). While a
+write is under way messages are handled on, and the next write acks all of them.
+
 A record names no slot of shared memory: that of an output which holds a tensor is stored when it is acked. The packed
 record waits for it; handlers go on meanwhile.
 
@@ -15,26 +18,42 @@ import contextlib
 import logging
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 from flowcore.node.emit import Emitter
-from flowcore.node.state import Record, State, StateStale, Store, pack_record
+from flowcore.node.record import Record, RecordStore, StateStale, pack_write
+from flowcore.node.state import State
 from flowcore.wires.out_port import Kept
 from flowcore.wires.receipt import Receipt
 
 _SHORTEST_S = 0.005
 _POSITION_S = 0.05  # a source's position alone may lag: what is after it is replayed
 _BYTES_PER_S = 20e6
+_LONGEST_S = 0.05  # between two writes: a whole record that is large is followed by many changes
 _SHRINK_S = 0.5  # an outbox whose messages were all acked is stored empty after this
 _AGAIN_S = 1.0  # after a write that failed
 
 _log = logging.getLogger("flowcore.node")
 
 
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """One write: what is written, the works it contains, and the outputs that are to be acked before it is stored."""
+
+    packed: bytes
+    n: int
+    is_whole: bool
+    works: list[Any]
+    awaited: list[Kept]
+    has_outbox: bool
+    is_position_alone: bool
+
+
 class Committer:
     """Writes the record of one node. Without a store it acks at once."""
 
-    def __init__(self, state: State, emitter: Emitter, store: Store | None, inc: int) -> None:
+    def __init__(self, state: State, emitter: Emitter, store: RecordStore | None, inc: int) -> None:
         self.position: Any = None
         self.applied: dict[str, tuple[int, int]] = {}
         self.commits = 0
@@ -51,6 +70,8 @@ class Committer:
         self._shrink_timer: asyncio.TimerHandle | None = None
         self._not_before_s = 0.0
         self._has_outbox = False
+        self._outbox_seqs: dict[str, list[int]] = {}  # port -> numbers of the outputs that the record has
+        self._needs_whole = False  # a change was not stored: the next one would have a hole before it
         self._is_in_turn = False
         self._is_closed = False
         self._is_loaded = False
@@ -60,7 +81,7 @@ class Committer:
 
     async def load(self) -> Record:
         """Read the record and start from it."""
-        record = Record.unpack(await self._store.load() if self._store is not None else None)
+        record = await self._store.load() if self._store is not None else Record()
         self._state.replace(record.values)
         self.applied = dict(record.applied)
         self.position = record.position
@@ -148,26 +169,33 @@ class Committer:
 
     def _begin(self) -> None:
         # Packed here and not in the task: until that runs, the next handler may have begun to change the state.
-        self._writing = self._loop.create_task(self._save(*self._pack()))
+        self._writing = self._loop.create_task(self._save(self._pack()))
 
-    def _pack(self) -> tuple[bytes, list[Any], list[Kept], bool, bool]:
-        """The record as it is now, the works it contains, the outputs that are to be acked before it is stored, and
-        whether it has an outbox, a new position alone."""
+    def _pack(self) -> "_Write":
+        """The record as it is now, or what has changed of it."""
+        assert self._store is not None
         outbox, awaited = self._outbox()
+        is_whole = self._needs_whole or not self._store.takes_change
+        before = {} if is_whole else {port: set(seqs) for port, seqs in self._outbox_seqs.items()}
+        sent = [(port, kept.packed) for port, kept in outbox if kept.seq not in before.get(port, ())]
+        owed: dict[str, list[int]] = {}
+        for port, kept in outbox:
+            owed.setdefault(port, []).append(kept.seq)
+        self._outbox_seqs = owed
+        values, gone = (self._state.take_all(), []) if is_whole else self._state.take_changes()
         self.commits += 1
-        record = pack_record(self._state, self.applied, outbox, self.position, self._inc, self.commits)
+        packed = pack_write(values, gone, self.applied, sent, owed, self.position)
         works, self._works = self._works, []
         is_position_alone = not works and not self._state.is_dirty
-        self._state.is_dirty = self._is_position_new = self.is_stored = False
-        return record, works, awaited, bool(outbox), is_position_alone
+        self._state.is_dirty = self._is_position_new = self.is_stored = self._needs_whole = False
+        return _Write(packed, self.commits, is_whole, works, awaited, bool(outbox), is_position_alone)
 
-    async def _save(
-        self, record: bytes, works: list[Any], awaited: list[Kept], has_outbox: bool, is_position_alone: bool
-    ) -> None:
+    async def _save(self, write: "_Write") -> None:
+        works = write.works
         try:
             assert self._store is not None
-            await self._emitter.until_acked(awaited)
-            await self._store.save(record)
+            await self._emitter.until_acked(write.awaited)
+            await self._store.save(write.packed, self._inc, write.n, is_whole=write.is_whole)
         except StateStale as e:
             self.stale = e
             self._is_closed = True
@@ -176,14 +204,15 @@ class Committer:
         except Exception as e:  # what is not stored is not acked: the wires push back until it is
             _log.warning("the state cannot be stored: %s", e)
             self._works = works + self._works
-            self._is_position_new = True
+            self._is_position_new = self._needs_whole = True
             self._not_before_s = time.monotonic() + _AGAIN_S
             self._loop.call_soon(self._write_when_due)
             return
         finally:
             self._writing = None
-        self._has_outbox, self.is_stored = has_outbox, True
-        pause_s = _POSITION_S if is_position_alone else max(_SHORTEST_S, len(record) / _BYTES_PER_S)
+        self._has_outbox, self.is_stored = write.has_outbox, True
+        busy_s = min(max(_SHORTEST_S, len(write.packed) / _BYTES_PER_S), _LONGEST_S)
+        pause_s = _POSITION_S if write.is_position_alone else busy_s
         self._not_before_s = time.monotonic() + pause_s
         for work in works:
             # Stored with its outputs: done, whatever its outputs still wait for.
@@ -192,9 +221,9 @@ class Committer:
                 work.finished()
         self._write_when_due()
 
-    def _outbox(self) -> tuple[list[tuple[str, bytes]], list[Kept]]:
+    def _outbox(self) -> tuple[list[tuple[str, Kept]], list[Kept]]:
         """Outputs that nobody has acked and no replay makes again: those to be stored, and those that name slots."""
-        outbox: list[tuple[str, bytes]] = []
+        outbox: list[tuple[str, Kept]] = []
         awaited: list[Kept] = []
         for name, port in self._emitter.ports.items():
             for kept in port.owed() if port.wires else ():
@@ -203,7 +232,7 @@ class Committer:
                 if kept.holds:
                     awaited.append(kept)
                 else:
-                    outbox.append((name, kept.packed))
+                    outbox.append((name, kept))
         return outbox, awaited
 
     @property
@@ -234,4 +263,4 @@ class Committer:
                     await asyncio.shield(self._writing)
                 is_new = not self.is_clean or self._has_outbox or (self.has_record and any(self._outbox()))
                 if is_new and self.stale is None:
-                    await asyncio.shield(self._loop.create_task(self._save(*self._pack())))
+                    await asyncio.shield(self._loop.create_task(self._save(self._pack())))

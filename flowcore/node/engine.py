@@ -26,9 +26,10 @@ from flowcore.node.emit import Emitter
 from flowcore.node.message import Message, current
 from flowcore.node.node import Node
 from flowcore.node.paths import MessagePath, PathError
+from flowcore.node.record import Record, RecordStore
 from flowcore.node.reports import debug_body, error_body, with_tensors, without_message
 from flowcore.node.resolve import ComesAgain
-from flowcore.node.state import Record, State, Store
+from flowcore.node.state import State
 from flowcore.node.tensors import Tensors
 from flowcore.node.turns import Turns
 from flowcore.node.work import HandlerThread, Timer
@@ -88,7 +89,7 @@ class Engine:
         settings: complete node settings.
         ports: output ports by name, hidden ones among them.
         tensors: the shared memory of this process, whose codec the ports pack with.
-        store: where `self.state` is kept; None: nowhere.
+        store: where the node's record is kept; None: nowhere.
         contexts: the shared contexts, for classes that ask for them.
     """
 
@@ -104,7 +105,7 @@ class Engine:
         main_port: str | None,
         around: Around,
         tensors: Tensors,
-        store: Store | None = None,
+        store: RecordStore | None = None,
         contexts: Any = None,
         clock: Clock | None = None,
         inc: int = 1,

@@ -1,46 +1,23 @@
 """`self.state`: a persistent map that holds exactly what the acked messages made of it.
 
-The whole state of a node is one record: values, how far each input wire was applied, outputs that nobody has acked yet
-(the outbox), the position of a source. It is written in one piece before the messages it contains are acked, with
-compare-and-set on the record's revision; so after `kill -9` a counter has counted each message once, and an output made
-by a message that will not come again is sent again. The engine decides when to write.
+It is stored as part of the node's record (`flowcore.node.record`) before the messages that changed it are acked. Here
+is the map itself: its size, what a failed handler changed, and what has changed since the last write.
 
     StateFull    a value would take the state past its limit; nothing was changed
-    StateStale   the record was written by another process since it was read: this one must stop
 """
 
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any
 
 from flowcore.buffers import Tensor
-from flowcore.bus.envelope import join, pack, packer, unpack
+from flowcore.bus.envelope import packer, unpack
 from flowcore.node.tensors import inline_alone, with_bytes
 
-MAX_STATE = 4 << 20  # bytes
-_MAX_RECORD = 64 << 20
+MAX_STATE = 16 << 20  # bytes
 
 
 class StateFull(ValueError):
     """The state of a node is larger than it may be."""
-
-
-class StateStale(Exception):
-    """Another process of this node has written since; this one must not go on."""
-
-
-class Store(Protocol):
-    """Where the record of a node is kept."""
-
-    async def load(self) -> bytes | None:
-        """The newest record, None when there is none. Remembers its revision."""
-
-    async def save(self, record: bytes) -> None:
-        """Write a record if the revision is still the one that was read; waits while the bus is away.
-
-        Raises:
-            StateStale: it is not.
-        """
 
 
 class State(MutableMapping[str, Any]):
@@ -54,6 +31,7 @@ class State(MutableMapping[str, Any]):
         self._values: dict[str, Any] = _NotLoaded()
         self._packed: dict[str, bytes] = {}
         self._size = 0
+        self._changed: dict[str, None] = {}  # set or deleted since the last `take`
         self._undo: list[tuple[str, bool, Any, bytes]] = []
         self._has_tensor = False  # in the value that is being packed
         self._pack = packer(self._with_bytes)
@@ -99,6 +77,7 @@ class State(MutableMapping[str, Any]):
             raise StateFull(f"self.state[{key!r}]: {size:,} bytes in all, the limit is {MAX_STATE:,}")
         self._remember(key)
         self._values[key], self._packed[key], self._size = value, packed, size
+        self._changed[key] = None
         self.is_dirty = True
 
     def _with_bytes(self, value: Any) -> Any:
@@ -111,6 +90,7 @@ class State(MutableMapping[str, Any]):
         self._remember(key)
         del self._values[key]
         self._size -= len(self._packed.pop(key))
+        self._changed[key] = None
         self.is_dirty = True
 
     def _remember(self, key: str) -> None:
@@ -138,11 +118,18 @@ class State(MutableMapping[str, Any]):
         self._undo.clear()
         self.is_recording = False
 
-    def packed(self) -> bytes:
-        """All values as a msgpack map."""
-        n = len(self._packed)
-        head = bytes((0x80 | n,)) if n < 16 else b"\xdf" + n.to_bytes(4, "big")
-        return head + b"".join(part for key, value in self._packed.items() for part in (pack(key), value))
+    def take_all(self) -> dict[str, bytes]:
+        """All values, packed."""
+        self._changed.clear()
+        return self._packed
+
+    def take_changes(self) -> tuple[dict[str, bytes], list[str]]:
+        """What was set since the last `take`, packed, and the keys that are gone since."""
+        packed = self._packed
+        values = {key: packed[key] for key in self._changed if key in packed}
+        gone = [key for key in self._changed if key not in packed]
+        self._changed.clear()
+        return values, gone
 
     def replace(self, values: dict[str, Any]) -> None:
         """Start from stored values."""
@@ -169,52 +156,3 @@ class _NotLoaded(dict):
 
     def __len__(self) -> int:
         return self[""]
-
-
-@dataclass
-class Record:
-    """What is stored of a node.
-
-    Attributes:
-        values: of `self.state`.
-        applied: wire id -> (epoch, next): messages below it are contained.
-        outbox: (port, envelope) of outputs that were not acked.
-        position: of a source, up to which all is acked.
-        inc, n: of the process that wrote it, and its count of writes.
-    """
-
-    values: dict[str, Any] = field(default_factory=dict)
-    applied: dict[str, tuple[int, int]] = field(default_factory=dict)
-    outbox: list[tuple[str, dict]] = field(default_factory=list)
-    position: Any = None
-    inc: int = 0
-    n: int = 0
-
-    @staticmethod
-    def unpack(data: bytes | None) -> "Record":
-        """Decode a record; an empty one from None."""
-        if not data:
-            return Record()
-        raw = unpack(data, limit=_MAX_RECORD, ext_hook=inline_alone)
-        return Record(
-            raw["values"],
-            {wire: (epoch, following) for wire, (epoch, following) in raw["applied"].items()},
-            [(port, envelope) for port, envelope in raw["outbox"]],
-            raw["position"],
-            raw["inc"],
-            raw["n"],
-        )
-
-
-def pack_record(
-    state: State,
-    applied: dict[str, tuple[int, int]],
-    outbox: Iterable[tuple[str, bytes]],
-    position: Any,
-    inc: int,
-    n: int,
-) -> bytes:
-    """A record from a state and outputs that are packed already."""
-    sent = join(b"\x92" + pack(port) + packed for port, packed in outbox)
-    parts = (b"\x86", pack("values"), state.packed(), pack("applied"), pack(applied), pack("outbox"), sent)
-    return b"".join((*parts, pack("position"), pack(position), pack("inc"), pack(inc), pack("n"), pack(n)))

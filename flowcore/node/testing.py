@@ -23,6 +23,7 @@ from flowcore.node.engine import Clock, Engine
 from flowcore.node.message import Message
 from flowcore.node.node import Node
 from flowcore.node.ports import In
+from flowcore.node.record import RecordStore
 from flowcore.node.tensors import Tensors
 from flowcore.node.work import Foreign, ForeignInput
 from flowcore.wires.out_port import Kept, Origin, OutPort
@@ -69,16 +70,29 @@ class _Handle:
 class MemoryStore:
     """Keeps a node's record for a test; give it to a second `drive` to see a restart."""
 
-    def __init__(self, record: bytes | None = None) -> None:
-        self.record = record
+    def __init__(self) -> None:
+        self.entries: dict[str, tuple[bytes, int]] = {}
+        self.bytes_written = 0
+        self._revision = 0
 
-    async def load(self) -> bytes | None:
-        """The record."""
-        return self.record
+    def copy(self) -> "MemoryStore":
+        """What is stored now: what a process that starts after a kill at this moment finds."""
+        copied = MemoryStore()
+        copied.entries, copied._revision = dict(self.entries), self._revision
+        return copied
 
-    async def save(self, record: bytes) -> None:
-        """Keep it."""
-        self.record = record
+    async def read(self, key: str) -> tuple[bytes | None, int]:
+        """An entry and its revision."""
+        return self.entries.get(key, (None, 0))
+
+    async def write(self, key: str, value: bytes, revision: int, below: str) -> int | None:
+        """Keep an entry."""
+        if revision != max((one[1] for name, one in self.entries.items() if name.startswith(below)), default=0):
+            return None
+        self._revision += 1
+        self.entries[key] = (value, self._revision)
+        self.bytes_written += len(value)
+        return self._revision
 
 
 class MemoryValues:
@@ -168,7 +182,7 @@ class Driven:
             main_port=names[0] if names else None,
             around=self,
             tensors=self.tensors,
-            store=self.store,
+            store=RecordStore(self.store, "test.node"),
             contexts=self._options.get("contexts") or MemoryValues(),
             clock=self.clock,
             extras=self._options.get("extras"),

@@ -31,7 +31,7 @@ from flowcore.node.tensors import Tensors
 from flowcore.runtime.link import MAX_FRAME, Link
 from flowcore.runtime.page import DRAINING, READY, RUNNING, STARTING, Page, wire_hash
 from flowcore.runtime.stats import Statistics
-from flowcore.runtime.store import BusStore, BusValues, GivenUp
+from flowcore.runtime.store import BusValues, GivenUp, record_store
 from flowcore.runtime.wiring import Wiring
 from flowcore.wires.out_port import Kept
 from flowcore.wires.receipt import Receipt
@@ -126,7 +126,7 @@ class Runner:
             main_port=spec["outputs"][0] if spec["outputs"] else None,
             around=self,
             tensors=self.tensors,
-            store=BusStore(self.connection, spec["state_key"]),
+            store=record_store(self.connection, spec["state_key"]),
             contexts=BusValues(self.connection),
             inc=spec["inc"],
             extras={

@@ -14,10 +14,12 @@ from typing import Any
 from flowcore.bus import subjects
 from flowcore.bus.connection import BUS_TROUBLE, Connection
 from flowcore.bus.envelope import pack
-from flowcore.node.state import Record, StateStale
+from flowcore.bus.storage import STATE
+from flowcore.node.record import RecordStore
 
 _WRONG_LAST_SEQUENCE = 10071
 _LAST_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
+_OF_SUBJECTS = "Nats-Expected-Last-Subject-Sequence-Subject"
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
 
 _SAID_EACH = 30  # tries
@@ -41,9 +43,11 @@ class _Entries:
         revision = int(headers.get("Nats-Sequence", 0))
         return (None if headers.get("KV-Operation") in ("DEL", "PURGE") else answer.data), revision
 
-    async def write(self, key: str, value: bytes, revision: int | None) -> int | None:
+    async def write(self, key: str, value: bytes, revision: int | None, below: str = "") -> int | None:
         """Write; returns the new revision, None when `revision` is not the newest. Waits for the bus.
 
+        Args:
+            below: `revision` is the newest of all keys that begin with this (up to a dot), not of `key` alone.
         Raises:
             OSError: the bus refused for another reason (its text says which), such as a full bucket.
             ValueError: it is larger than the bus takes in one message.
@@ -52,6 +56,8 @@ class _Entries:
             most = self._connection.max_payload
             raise ValueError(f"{self._bucket} {key}: {len(value):,} bytes, the bus takes {most:,} in one message")
         headers = None if revision is None else {_LAST_SEQUENCE: str(revision)}
+        if headers is not None and below:
+            headers[_OF_SUBJECTS] = f"$KV.{self._bucket}.{below}>"
         answer = await self._ask(f"$KV.{self._bucket}.{key}", value, headers)
         body = json.loads(answer.data)
         if "error" not in body:
@@ -70,45 +76,22 @@ class _Entries:
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 
 
-class BusStore:
-    """The state record of one node, as `flowcore.node.state.Store`."""
+class _StateEntries(_Entries):
+    """The bucket of records; waits while it has no room."""
 
-    def __init__(self, connection: Connection, key: str) -> None:
-        self._entries, self._key = _Entries(connection, "state"), key
-        self._revision = 0
-
-    async def load(self) -> bytes | None:
-        """The newest record; remembers its revision."""
-        data, self._revision = await self._entries.read(self._key)
-        return data
-
-    async def save(self, record: bytes) -> None:
-        """Write with compare-and-set; waits while the bus is away or has no room.
-
-        Raises:
-            StateStale: another process has written since.
-            ValueError: it is larger than the bus takes; less of it may be un-acked at the next try.
-        """
+    async def write(self, key: str, value: bytes, revision: int | None, below: str = "") -> int | None:
+        """As `flowcore.node.record.Entries` says."""
         while True:
             try:
-                revision = await self._entries.write(self._key, record, self._revision)
+                return await super().write(key, value, revision, below)
             except OSError as e:
                 _log.warning("the state cannot be stored: %s", e)
                 await asyncio.sleep(1.0)
-                continue
-            if revision is not None:
-                self._revision = revision
-                return
-            # Perhaps our own write, whose answer was lost on the way.
-            data, revision = await self._entries.read(self._key)
-            mine, stored = Record.unpack(record), Record.unpack(data)
-            if (mine.inc, mine.n) == (stored.inc, stored.n):
-                self._revision = revision
-                return
-            if data is None and revision >= self._revision:  # deleted by `flowcore state delete`: begin again
-                self._revision = revision
-                continue
-            raise StateStale(f"the state of {self._key} was written by process {stored.inc}, this is {mine.inc}")
+
+
+def record_store(connection: Connection, key: str) -> RecordStore:
+    """The record of the node with this state key."""
+    return RecordStore(_StateEntries(connection, STATE), key)
 
 
 class BusValues:

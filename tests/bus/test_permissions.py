@@ -92,7 +92,7 @@ async def test_a_node_may_do_all_that_its_wires_need(line):
     [message] = await pull.fetch(1, timeout=2)
     await message.ack_sync(timeout=2)
 
-    for bucket, key in (("state", "f.b"), ("context", "f.n"), ("context", "global.n")):
+    for bucket, key in (("state", "f.b.a0"), ("context", "f.n"), ("context", "global.n")):
         values = KeyValue(bucket, f"KV_{bucket}", f"$KV.{bucket}.", line.b.jetstream(timeout=1), direct=True)
         await values.put(key, b"1")
         assert (await values.get(key)).value == b"1"
@@ -113,10 +113,10 @@ async def test_forgeries_are_refused_and_shown(line):
         "flow.g.b.out.out",
         "flowcore.control.deploy",
         subjects.given_up(FLOW, "c"),
-        "$KV.state.f.c",
+        "$KV.state.f.c.a0",
         "$KV.flows.f",
         "$KV.context.g.n",
-        "$JS.API.DIRECT.GET.KV_state.$KV.state.f.c",
+        "$JS.API.DIRECT.GET.KV_state.$KV.state.f.c.a0",
         "$JS.API.DIRECT.GET.KV_state",
         "$JS.API.STREAM.MSG.GET.KV_state",
         "$JS.API.STREAM.DELETE.KV_state",
@@ -149,11 +149,11 @@ async def test_the_server_can_be_made_to_publish_and_the_frame_shows_it(line):
     await line.host.subscribe("wire.f.x.>", lambda *frame: frames.put_nowait(frame))
     await line.host.flush()
     values = KeyValue("state", "KV_state", "$KV.state.", line.b.jetstream(timeout=1), direct=True)
-    await values.put("f.b", b"\x81\xa3inc\x01")
-    await line.b.client.publish("$JS.API.DIRECT.GET.KV_state.$KV.state.f.b", b"", reply=victim)
+    await values.put("f.b.a0", b"\x81\xa3inc\x01")
+    await line.b.client.publish("$JS.API.DIRECT.GET.KV_state.$KV.state.f.b.a0", b"", reply=victim)
     subject, data, _, headers = await asyncio.wait_for(frames.get(), 2)
     assert (subject, data) == (victim, b"\x81\xa3inc\x01") and headers
-    await line.b.client.publish("$KV.state.f.b", b"1", reply=victim)
+    await line.b.client.publish("$KV.state.f.b.a0", b"1", reply=victim)
     _, data, _, _ = await asyncio.wait_for(frames.get(), 2)
     assert data.startswith(b'{"stream"')
 

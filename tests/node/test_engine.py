@@ -119,7 +119,7 @@ async def test_state_refuses_what_cannot_be_stored():
         with pytest.raises(TypeError):
             state["x"] = object()
         with pytest.raises(ValueError, match="limit"):
-            state["x"] = b"x" * (5 << 20)
+            state["x"] = b"x" * (17 << 20)
         assert len(state) == 0
 
 

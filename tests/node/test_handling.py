@@ -491,10 +491,10 @@ async def test_what_run_changes_in_the_state_is_stored():
     """No turn is needed for it."""
     store = MemoryStore()
     async with drive(StateInRun, store=store) as node:
-        await node.wait_for(lambda: store.record is not None)
+        await node.wait_for(lambda: store.entries)
         assert node.engine.committer.is_clean
-        record = store.record
-    async with drive(StateInRun, store=MemoryStore(record)) as node:
+        stored = store.copy()
+    async with drive(StateInRun, store=stored) as node:
         assert node.node.state["place"] == 7
 
 

@@ -76,7 +76,11 @@ class Server:
         if subject.startswith("$KV."):
             key = subject.removeprefix("$KV.")
             expected = (headers or {}).get("Nats-Expected-Last-Subject-Sequence")
-            if expected is not None and int(expected) != self.entries.get(key, (b"", 0))[1]:
+            below = (headers or {}).get("Nats-Expected-Last-Subject-Sequence-Subject", "").removeprefix("$KV.")
+            alike = [
+                one for name, one in self.entries.items() if name == key or (below and name.startswith(below[:-1]))
+            ]
+            if expected is not None and int(expected) != max((revision for _, revision in alike), default=0):
                 return SimpleNamespace(data=json.dumps({"error": {"err_code": 10071}}).encode(), headers=None)
             self._revision += 1
             self.entries[key] = (data, self._revision)

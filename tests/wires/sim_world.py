@@ -23,7 +23,7 @@ from flowcore.bus.envelope import pack, unpack
 from flowcore.flow.model import NodeSettings
 from flowcore.flow.resolved import WireSpec
 from flowcore.node.node import Node
-from flowcore.node.state import Record
+from flowcore.node.record import Record, assemble
 from flowcore.runtime.page import SIZE, Page
 from flowcore.runtime.runner import Runner
 from flowcore.wires.frames import Ack, pack_offer
@@ -557,8 +557,13 @@ class World:
 
     def on_stored(self, key: str, data: bytes) -> None:
         """A record reached the store."""
-        node = key.split(".")[-1]
-        record = self.records[node] = Record.unpack(data)
+        below = key.rpartition(".")[0]
+        node = below.split(".")[-1]
+        slots = {name.rpartition(".")[2]: one[0] for name, one in self.server.entries.items() if name.startswith(below)}
+        record = assemble(slots)
+        if record is None:
+            return
+        self.records[node] = record
         if self.graph.nodes.get(node) in (sim_nodes.Total, sim_frames.CountFrames):
             ((_, following),) = record.applied.values()
             counted = record.values["count"]

@@ -1,24 +1,24 @@
 """Control services for what is kept: the state of nodes, and the names of secrets (never their values)."""
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from flowcore.bus.bucket import Bucket, WrongRevision
-from flowcore.bus.envelope import pack
 from flowcore.bus.jsonable import from_jsonable, jsonable
-from flowcore.bus.storage import STATE
-from flowcore.node.state import Record
+from flowcore.node.record import Record, RecordStore, StateStale
 from flowcore.runtime.control.errors import ControlError
 from flowcore.runtime.control.nodes import NodeAsked
 from flowcore.runtime.control.operation import Answer, Done, Nothing, operation
 from flowcore.runtime.results import UnknownNode
+from flowcore.runtime.store import record_store
 
 if TYPE_CHECKING:
     from flowcore.runtime.host import Host
 
 _TRIES = 20
+_PATIENCE_S = 5.0
 
 
 class StateAsked(NodeAsked):
@@ -82,41 +82,29 @@ async def state_delete(host: "Host", ask: StateAsked) -> Done:
     return Done()
 
 
-async def _load(host: "Host", ask: NodeAsked) -> tuple[Record, int]:
+async def _load(host: "Host", ask: NodeAsked) -> tuple[Record, RecordStore]:
     if ask.flow not in host.flows():
         await host.document(ask.flow)  # says which flows there are
-    entry = await Bucket(host.connection, STATE).get(host.state_key(ask.flow, ask.node))
-    return (Record(), 0) if entry is None else (Record.unpack(entry.value), entry.revision)
+    store = record_store(host.connection, host.state_key(ask.flow, ask.node))
+    async with asyncio.timeout(_PATIENCE_S):
+        return await store.load(), store
 
 
 async def _change(host: "Host", ask: NodeAsked, change: Any) -> None:
     """Change the record between two writes of the node: what it had applied stays beside the new values."""
-    bucket = Bucket(host.connection, STATE)
     for _ in range(_TRIES):
-        record, revision = await _load(host, ask)
+        record, store = await _load(host, ask)
         change(record)
         try:
-            await bucket.put(host.state_key(ask.flow, ask.node), _packed(record), revision)
+            async with asyncio.timeout(_PATIENCE_S):
+                await store.save(record.packed(), record.inc, record.n, is_whole=True)
             break
-        except WrongRevision:
+        except StateStale:
             continue
     else:
         raise ControlError("refused", "the node writes its state faster than it could be changed", do="Stop it first.")
     with contextlib.suppress(UnknownNode):  # not running: its next process reads the new state
         await host.restart(ask.flow, ask.node)
-
-
-def _packed(record: Record) -> bytes:
-    return pack(
-        {
-            "values": record.values,
-            "applied": record.applied,
-            "outbox": record.outbox,
-            "position": record.position,
-            "inc": record.inc,
-            "n": record.n,
-        }
-    )
 
 
 def _no_key(ask: StateAsked, record: Record) -> ControlError:

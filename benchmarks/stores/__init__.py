@@ -1,0 +1,1 @@
+"""What a storing node carries, by how much it holds."""
