@@ -30,8 +30,8 @@ def _store(kind: str, held: int) -> dict[str, Any]:
     if kind == "join":
         return {"type": "core/join", "config": {"max_held": most}}
     if kind == "sort":
-        return {"type": "core/sort", "config": {"by": "window", "key": "payload.n", "size": max(held, 1)}}
-    return {"type": "core/rate", "config": {"mode": "delay", "seconds": 1, "delay_from": "message", "max_held": most}}
+        return {"type": "core/sort", "config": {"by": "window", "key": "n", "size": max(held, 1)}}
+    return {"type": "core/rate", "config": {"mode": "delay", "seconds": 1, "from_message": True, "max_held": most}}
 
 
 async def _measure(runtime: Runtime, kind: str, held: int, size: int) -> str:

@@ -46,13 +46,13 @@ class Fill(Node):
     def _held(self, n: int) -> dict[str, Any]:
         if self.config.store == "join":
             return {"parts": {"id": "held", "index": n, "count": self.config.held + 1}}
-        return {"delay": 3600} if self.config.store == "rate" else {}
+        return {"delay": 3_600_000} if self.config.store == "rate" else {}
 
     def _passing(self, n: int) -> dict[str, Any]:
         if self.config.store == "join":
             n -= self.config.held
             return {"parts": {"id": str(n // 2), "index": n % 2, "count": 2}}
-        return {"delay": 0.001} if self.config.store == "rate" else {}
+        return {"delay": 1} if self.config.store == "rate" else {}
 
 
 class Clocked(Node):

@@ -8,6 +8,7 @@ def flowcore_node_types() -> list[type[Node]]:
     """The core node types."""
     from flowcore_nodes.core.aggregate import Aggregate
     from flowcore_nodes.core.base64 import Base64
+    from flowcore_nodes.core.batch import Batch
     from flowcore_nodes.core.catch import Catch
     from flowcore_nodes.core.change import Change
     from flowcore_nodes.core.comment import Comment
@@ -33,7 +34,10 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.nats_out import NatsOut
     from flowcore_nodes.core.nats_request import NatsRequest
     from flowcore_nodes.core.range import Range
+    from flowcore_nodes.core.rate import Rate
     from flowcore_nodes.core.retry import Retry
+    from flowcore_nodes.core.sort import Sort
+    from flowcore_nodes.core.split import Split
     from flowcore_nodes.core.state_machine import StateMachine
     from flowcore_nodes.core.status import Status
     from flowcore_nodes.core.switch import Switch
@@ -43,7 +47,8 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.yaml import Yaml
 
     return [
-        Inject, Debug, Function, Switch, Change, Deadband, Aggregate, Threshold, Join, Json,
+        Inject, Debug, Function, Switch, Change, Deadband, Aggregate, Threshold, Json,
+        Split, Join, Batch, Sort, Rate,
         Range, Filter, Counter, Validate, StateMachine, Retry, ContextGet, ContextSet,
         Csv, Xml, Yaml, Base64,
         FileIn, FileOut, NatsIn, NatsOut, NatsRequest,

@@ -1,9 +1,9 @@
 """What nodes share that hold messages back: where these wait, how many may, and what is left after a kill.
 
-What waits is an *entry*, a list that the node makes, under a rising number. Entries are in the node's state, so that the
-messages they came from are acked and a kill loses none; with `"hold": "memory"` in a map of the process. What a node
-knows besides (groups, timers) it works out of the entries: at the start, and again when a handler did not come to its
-end, because then its changes of the state were undone.
+What waits is an *entry*, a list that the node makes, under a rising number. Entries are in the node's state, so that
+the messages they came from are acked and a kill loses none; with `"hold": "memory"` in a map of the process. What a
+node knows besides (groups, timers) it works out of the entries: at the start, and again when a handler did not come to
+its end, because then its changes of the state were undone.
 """
 
 import contextlib
@@ -14,6 +14,8 @@ from flowcore.node import Message, Node, NodeConfig, Tensor, field
 
 # The parts of a message, as `parts_of` keeps them.
 PAYLOAD, TOPIC, META, TRACE, ORIGIN, ID, DEADLINE = range(7)
+
+_MIDDLE = 10**12  # numbers rise from here; what is put to the front gets lower ones
 
 
 def parts_of(message: Message) -> list:
@@ -59,7 +61,7 @@ class Holding(Node):
     def on_start(self) -> None:
         self._memory: dict[str, Any] = {}
         self.held: MutableMapping[str, Any] = self._memory  # number -> entry, rising; other keys are the node's own
-        self._last = 0
+        self._last, self._first = _MIDDLE, _MIDDLE + 1
         self._dropped = 0
         self._is_whole = False
         self.read_config()
@@ -82,7 +84,8 @@ class Holding(Node):
         self.held, other = stores if self.config.hold == "state" else stores[::-1]
         for key in list(other):  # `hold` was changed
             self.held[key] = other.pop(key)
-        self._last = max((int(key) for key in self.held if key.isdigit()), default=0)
+        numbers = [int(key) for key in self.held if key.isdigit()]
+        self._last, self._first = max(numbers, default=_MIDDLE), min(numbers, default=_MIDDLE + 1)
         self.adopt()
         self._is_whole = True
 
@@ -99,10 +102,13 @@ class Holding(Node):
         """The numbers of all entries, rising."""
         return sorted(key for key in self.held if key.isdigit())
 
-    def put(self, entry: list) -> str:
-        """Hold an entry; returns its number."""
-        self._last += 1
-        number = f"{self._last:016d}"
+    def put(self, entry: list, *, at_front: bool = False) -> str:
+        """Hold an entry behind all others, or before them; returns its number."""
+        if at_front:
+            self._first -= 1
+        else:
+            self._last += 1
+        number = f"{self._first if at_front else self._last:016d}"
         self.held[number] = entry
         return number
 

@@ -48,6 +48,9 @@ async def test_a_part_that_comes_twice_counts_once():
         ({"count": 3}, [1, 2, 3, 4], [[1, 2, 3]]),
         ({"count": 2, "result": "text", "joiner": ", "}, ["a", 1], ["a, 1"]),
         ({"count": 2, "result": "bytes"}, [b"a", "b"], [b"ab"]),
+        ({"count": 3, "result": "reduced"}, [1, 2.5, 3], [6.5]),
+        ({"count": 2, "result": "reduced", "reduce": "avg", "value": "v"}, [{"v": 1}, {"v": 2}], [1.5]),
+        ({"count": 2, "whole": True}, [1, 2], [[{"payload": n, "topic": "", "meta": {}} for n in (1, 2)]]),
         ({"count": 2, "result": "merged"}, [{"a": 1, "b": 1}, {"b": 2}], [{"a": 1, "b": 2}]),
         (
             {"count": 2, "result": "map", "key": "k", "value": "v"},
@@ -97,6 +100,46 @@ async def test_a_message_may_end_or_reset_a_group():
         assert await node.sent() == [[1, 2, 3], [4]]
 
 
+async def test_the_time_of_a_group_may_begin_anew():
+    """Also when the node was restarted meanwhile."""
+    store, config = MemoryStore(), {"mode": "manual", "timeout_s": 10}
+    async with drive(Join, store=store, **config) as node:
+        await node.put(1)
+        await node.advance(6)
+        await node.put(2, meta={"restartTimeout": True})
+        await node.advance(6)
+        assert await node.sent() == []
+        await node.advance(4)
+        (message,) = await node.sent_messages()
+        assert (message.payload, message.meta) == ([1, 2], {})
+        await node.put(3)
+        node.clock._now_s += 5
+        await node.put(4, meta={"restartTimeout": True})
+    async with drive(Join, store=store, **config) as node:
+        node.clock._now_s += 25
+        await node.advance(2)
+        assert await node.sent() == []
+        await node.advance(5)
+        assert await node.sent() == [[3, 4]]
+
+
+async def test_a_manual_join_takes_the_count_of_a_sequence_when_it_has_none():
+    async with drive(Join, mode="manual") as node:
+        await node.put("a", meta=part(0, 2))
+        await node.put("b", meta=part(1, 2))
+        assert await node.sent() == [["a", "b"]]
+
+
+async def test_an_automatic_join_may_be_ended_early():
+    """By a part of the sequence, or all that waits by a message that is no part."""
+    async with drive(Join) as node:
+        await node.put("a", meta=part(0, 9))
+        await node.put("b", meta={**part(1), "complete": True})
+        await node.put("c", meta=part(0, 9, id="x"))
+        await node.put(None, meta={"complete": True})
+        assert await node.sent() == [["a", "b"], ["c"]]
+
+
 async def test_what_waits_survives_a_restart():
     store = MemoryStore()
     config = {"mode": "manual", "count": 4, "timeout_s": 10}
@@ -126,7 +169,7 @@ async def test_a_full_store_drops_the_oldest_or_sends_the_oldest_group():
     async with drive(Join, max_held=3) as node:
         for index in range(5):
             await node.put(index, meta=part(index))
-        assert [entry[2] for entry in node.node.state.values()] == [2, 3, 4]
+        assert [entry[3][0] for entry in node.node.state.values()] == [2, 3, 4]
         assert node.statuses[-1] == ("2 dropped: more than 3 waited", "warn")
     async with drive(Join, max_held=2, when_full="emit") as node:
         for name in ("a", "b", "c"):
