@@ -39,7 +39,7 @@ def _shared(stats: dict[str, Any]) -> str:
 
 
 def rows(status: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """A row for each process: what `columns` say."""
+    """A row for each process, and for each instance of a subflow that shows something: what `columns` say."""
     has_host, shares = bool(status.get("hosts")), _shares(status)
     for flow in status["flows"]:
         for node in flow["nodes"]:
@@ -60,6 +60,11 @@ def rows(status: dict[str, Any]) -> Iterator[tuple[str, ...]]:
                 *((_shared(stats),) if shares else ()),
                 node["reason"] or node["badge"] or _forgotten(stats),
             )
+        for one in flow.get("instances") or ():
+            if one["text"]:
+                blank = [""] * (6 + shares)
+                host = ("",) if has_host else ()
+                yield (f"{flow['flow']}.{one['instance']}", *host, "(subflow)", *blank, one["text"])
 
 
 def _forgotten(stats: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ Unfillable     a value that can't stand where it is asked for, or is made of its
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,17 @@ class Unfillable(ValueError):
 class Environment:
     """Named values of one level, and the level around it."""
 
-    def __init__(self, values: Mapping[str, Any], origin: str, around: Environment | None, *, outside: bool = False):
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        origin: str,
+        around: Environment | None,
+        *,
+        outside: bool = False,
+        later: Collection[str] = (),
+    ) -> None:
+        """`later`: names whose `{"$env": ..}` stays a reference, because its value must not be shown."""
+        self._later = later
         self._values, self._origin, self._around, self._outside = values, origin, around, outside
         self._busy: set[str] = set()
 
@@ -76,7 +86,13 @@ class Environment:
         value = self._values[name]
         if self._outside:
             return Found(value, self._origin.format(name), name)
-        if isinstance(value, dict) and len(value) == 1 and value.get("$env") and isinstance(value["$env"], str):
+        if (
+            name not in self._later
+            and isinstance(value, dict)
+            and len(value) == 1
+            and value.get("$env")
+            and isinstance(value["$env"], str)
+        ):
             value = "${" + value["$env"] + "}"
         if not isinstance(value, str) or "${" not in value:
             return Found(value, self._origin.format(name))

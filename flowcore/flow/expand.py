@@ -14,7 +14,7 @@ from typing import Any, Literal
 from flowcore.flow.environment import Environment
 from flowcore.flow.fields import ConfigFields
 from flowcore.flow.model import FlowDocument, NodeDef, SubflowDef
-from flowcore.flow.parameters import bind
+from flowcore.flow.parameters import Binder, fields_of
 from flowcore.flow.problems import Report, escape
 from flowcore.flow.references import Config, Filler
 from flowcore.flow.settings import check_config
@@ -101,12 +101,15 @@ class Expander:
         host = Environment(environ, "the environment variable {}", None, outside=True)
         self._env = Environment(document.env, "/env/{}", host)
         self._filler = Filler(document.resources, self._env, report)
+        self._binder = Binder(document.resources, self._env, report)
         self._fields: dict[str, ConfigFields] = {}
         self._count = 0
 
     def expand(self) -> Level:
         """The document's own level, with those of its instances in it."""
         self._check_resources()
+        for subflow in self._document.subflows.values():
+            self._binder.check(subflow)
         return self._level(self._document, "", self._env, ())
 
     def expand_unused(self, level: Level) -> Iterator[Level]:
@@ -115,7 +118,8 @@ class Expander:
         for name, subflow in self._document.subflows.items():
             if subflow.pointer not in used:
                 self._count = 0
-                yield self._level(subflow, "?:", bind(subflow, None, {}, self._env, self._report), (name,))
+                env = self._binder.bind(subflow, None, {}, {}, self._env, "?")
+                yield self._level(subflow, "?:", env, (name,))
 
     def _level(
         self,
@@ -146,6 +150,9 @@ class Expander:
     def _typed(self, placed: Placed) -> None:
         """Find the type of a node, fill its config in and check it. One that is disabled may be as it likes."""
         node, info = placed.node, self._types.get(placed.node.type)
+        if node.env:
+            what = "belongs to an instance of a subflow: this node's values are in its config"
+            self._report.error(f"{node.pointer}/env", what)
         placed.info, placed.config = info, Config(node.config, f"{node.pointer}/config")
         placed.broken = info is None or info.missing is not None
         if placed.disabled:
@@ -165,6 +172,8 @@ class Expander:
         placed.config = self._filler.fill(node.config, placed.config.base, placed.level.env, fields)
         check_config(placed.config, fields, self._report, self._secrets)
         self._check_settings(placed, info)
+        if info.speaks_for_instance and not placed.level.prefix:
+            self._report.warning(f"{node.pointer}/type", f"'{info.type}' has no effect: it stands in no subflow")
         # A wrong config may give other ports, links or scope than were meant: errors about those would only mislead.
         decides = info.outputs_from or info.inputs_from or info.virtual
         placed.broken = bool(decides) and self._report.errors > errors
@@ -185,8 +194,10 @@ class Expander:
                 self._report.warning(f"{node.pointer}/settings", what)
             if self._count > MAX_NODES:
                 return
-            given = self._filler.fill(node.config, f"{node.pointer}/config", placed.level.env)
-            env = bind(subflow, node, given.value, self._env, self._report)
+            around, pointer = placed.level.env, node.pointer
+            given = self._filler.fill(node.config, f"{pointer}/config", around, fields_of(subflow))
+            own = self._filler.fill(node.env, f"{pointer}/env", around)
+            env = self._binder.bind(subflow, node, given.value, own.value, around, placed.id)
             host = node.settings.host or placed.level.host
             placed.inside = self._level(subflow, f"{placed.id}:", env, (*within, name), host)
             placed.broken = False

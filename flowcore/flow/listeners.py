@@ -2,6 +2,7 @@
 
 - `"scope": "all"` is every node of its level and of the instances in it, `"group"` those of its own group, a list the
   nodes it names; naming an instance means all nodes inside.
+- Where a node inside speaks for its instance, status nodes around hear that one, and none of the others in there.
 - Nodes that only serve listeners, fed by nothing else, are left out of `all` and `group`: an error in what handles
   errors would come back to it for ever. A list may name them.
 - An error in a subflow goes to the catch nodes inside that take it, and only if there are none to those around it.
@@ -72,9 +73,25 @@ def _scope(listener: Placed, running: dict[str, Placed], serving: set[str], repo
         report.error(listener.config.pointer(("scope",)), what)
         return
     inside = tuple(f"{one}:" for one in wanted)
+    silent = _spoken_for(listener, running) if listener.virtual == "status" else set()
     for node in running.values():
+        if node.id in silent:
+            continue
         if (node.id in wanted or node.id.startswith(inside)) and (isinstance(scope, list) or node.id not in serving):
             yield node
+
+
+def _spoken_for(listener: Placed, running: dict[str, Placed]) -> set[str]:
+    """Nodes in instances that another node speaks for, as a status node of this level sees them."""
+    here = listener.level.prefix
+    levels = {one.id: one.level.prefix for one in running.values() if one.info and one.info.speaks_for_instance}
+    spoken = sorted({level for level in levels.values() if level != here and level.startswith(here)}, key=len)
+    silent = set()
+    for node in running:
+        outermost = next((level for level in spoken if node.startswith(level)), None)
+        if outermost is not None and levels.get(node) != outermost:
+            silent.add(node)
+    return silent
 
 
 def _only_serving(flow: str, listeners: list[Placed], running: dict[str, Placed], net: Net) -> set[str]:

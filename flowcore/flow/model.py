@@ -190,9 +190,13 @@ class NodeDef(Strict):
 
     id: Id = Field(description="Name of the node, unique in its flow or subflow")
     type: TypeName = Field(description="Its type, such as core/switch, or subflow:<name>")
+    version: int = Field(default=1, ge=1, description="Version of its type for which its config was written")
     name: str = Field(default="", max_length=200, description="What the editor calls it")
     config: dict[str, Any] = Field(default_factory=dict, description="The fields that its type asks for")
     settings: NodeSettings = Field(default_factory=NodeSettings)
+    env: dict[EnvName, Any] = Field(
+        default_factory=dict, description="Of an instance: values used inside as ${NAME}, over those of the subflow"
+    )
     disabled: bool = Field(default=False, description="The node is there and does not run")
     group: Id | None = Field(default=None, description="The group it stands in")
     ui: dict[str, Any] = Field(default_factory=dict, description="Where it stands on the canvas; restarts nothing")
@@ -209,14 +213,33 @@ class GroupDef(Strict):
     note: str = ""
 
 
+class Option(Strict):
+    """One choice of a select."""
+
+    value: Any = Field(description="What `${NAME}` becomes")
+    label: str = Field(default="", max_length=200, description="What a form calls it; empty: the value")
+
+
 class ParameterDef(Strict):
     """A parameter of a subflow, used inside as `${NAME}`."""
 
-    type: Literal["any", "bool", "number", "text", "list", "map"] = "any"
+    type: Literal["any", "bool", "number", "text", "list", "map", "select", "env", "secret", "resource"] = Field(
+        default="any",
+        description="What an instance gives: a value of this kind; `select`: one of the options; `env`: the name of a "
+        'value of the environment; `secret`: {"$secret": "name"}; `resource`: the name of a resource, for '
+        '{"$use": "${NAME}"}',
+    )
+    title: str = Field(default="", max_length=200, description="What a form calls it; empty: its name")
+    description: str = Field(default="", description="What it is, with its unit")
     default: Any = Field(
         default=None, description="Its value when an instance gives none; without it each instance must"
     )
-    description: str = ""
+    options: list[Annotated[Option | Any, Field(union_mode="left_to_right")]] | None = Field(
+        default=None, min_length=1, description='Of a select: its values, or {"value": .., "label": ".."}'
+    )
+    min: float | None = Field(default=None, description="Of a number: the smallest")
+    max: float | None = Field(default=None, description="Of a number: the largest")
+    of: TypeName | None = Field(default=None, description="Of a resource: its type, where only that will do")
 
 
 class SubflowDef(Strict):
@@ -242,6 +265,7 @@ class ResourceDef(Strict):
     """Named settings that nodes share, by `{"$use": "<name>"}`."""
 
     type: TypeName | None = Field(default=None, description="The type whose config this is; checked where it is known")
+    version: int = Field(default=1, ge=1, description="Version of the type for which it was written")
     config: dict[str, Any] = Field(default_factory=dict)
     note: str = ""
 

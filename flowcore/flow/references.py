@@ -151,6 +151,13 @@ class _Walk:
     def _used(self, value: dict[str, Any], path: Path, place: str) -> Any:
         """The config of a resource, and over it what stands beside the `$use`."""
         name = value["$use"]
+        if isinstance(name, str) and "${" in name:  # a parameter of type resource
+            try:
+                name = self._env.fill(name).value
+            except (UnknownName, Unfillable) as error:
+                return self._unfilled(error, f"{place}/$use", "")
+            if name == NOT_KNOWN:
+                return NOT_KNOWN
         own = {key: inner for key, inner in value.items() if key != "$use"}
         resource = self._resources.get(name) if isinstance(name, str) else None
         merged: dict[str, Any] = {}

@@ -79,6 +79,7 @@ class NodeTypeInfo:
     live_config: bool = False
     virtual: str | None = None
     caller: bool = False
+    speaks_for_instance: bool = False
     outputs_from: str | None = None
     inputs_from: str | None = None
     bus_publish: tuple[str, ...] = ()

@@ -89,6 +89,9 @@ class Live:
                 if browser.sees(flow["flow"]):
                     for node in flow["nodes"]:
                         self._show_node(browser, flow["flow"], node)
+                    for one in flow["instances"]:
+                        badge = {"text": one["text"], "kind": one["kind"]}
+                        browser.replace("badges", f"{flow['flow']}/{one['instance']}", json.dumps(badge))
 
     @staticmethod
     def _show_node(browser: Browser, flow: str, node: dict[str, Any]) -> None:

@@ -447,7 +447,9 @@ class Engine:
     def _set_status(self, text: str, kind: str) -> None:
         self.around.status(text, kind)
         if self._is_wired("status"):
-            self.emitter.send_newest("status", Message({"node": self.node.id, "text": text, "kind": kind}))
+            instance = self.node.id.rpartition(":")[0] if self.node.speaks_for_instance else ""
+            told = {"node": instance or self.node.id, "text": text, "kind": kind}
+            self.emitter.send_newest("status", Message(told))
 
     def debug(self, value: Any, message: Message | None) -> None:
         self.on_loop(self.around.event, "debug", debug_body(value, message, self.node.id))

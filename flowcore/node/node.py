@@ -54,6 +54,7 @@ class Node:
     script: ClassVar[bool] = False  # uses a sandboxed script worker
     virtual: ClassVar[str | None] = None  # resolved at deploy: no process
     caller: ClassVar[bool] = False  # calls link-ins, to which a deploy wires it (`flowcore.flow.calls`)
+    speaks_for_instance: ClassVar[bool] = False  # its status is that of the subflow instance it stands in
     waits: ClassVar[str] = ""  # a config field: how many messages its async handler may have at once, mostly waiting
     outputs_from: ClassVar[str | None] = None  # a config field that says how many outputs there are, or their names
     inputs_from: ClassVar[str | None] = None

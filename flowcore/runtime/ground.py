@@ -29,6 +29,7 @@ from flowcore.runtime.handover import Handovers
 from flowcore.runtime.hosts.notices import WireNotice
 from flowcore.runtime.hosts.shared import SharedBus
 from flowcore.runtime.incarnation import Incarnations
+from flowcore.runtime.instances import Shown, around, instances, speakers
 from flowcore.runtime.logs import event
 from flowcore.runtime.plans import MqttFields, durable_wires, libraries
 from flowcore.runtime.process import StartFailed
@@ -61,6 +62,7 @@ class Ground:
     zygote: ScriptZygote
     type_list: Callable[[], TypeList]
     find: Callable[[str, str], list[Supervised]]
+    of_flow: Callable[[str], Iterable[Supervised]]
     shared: SharedBus
     host: str  # "" for the main host
     host_id: str  # what stands for this machine in handles of shared memory; "": what the machine is
@@ -71,6 +73,7 @@ class Ground:
     start_timeout_s: float
     drain_s: float
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2 * (os.cpu_count() or 2)))
+    _instances: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)  # what was published last
     fork_servers: dict[tuple[str, tuple[str, ...]], ForkServer] = field(default_factory=dict)
 
     # Types
@@ -247,6 +250,7 @@ class Ground:
             self._tell_producers(supervised, failed=what == "failed")
         if what in ("failed", "crashed", "start failed", "replace failed"):
             self._show(plan, what, text)
+        self._show_instances(plan)
         self._log(plan, _SAID.get(what, logging.INFO), what, detail=text, **fields)
 
     def moved(self, supervised: Supervised) -> None:
@@ -276,6 +280,8 @@ class Ground:
         """A frame of a process that is not about its life: something for the log."""
         plan = supervised.plan
         match message["op"]:
+            case "status":
+                self._show_instances(plan)
             case "log":
                 level = _LEVELS.get(str(message.get("level")), logging.INFO)
                 fields = {
@@ -317,6 +323,25 @@ class Ground:
         """A badge that the process itself cannot show any more."""
         badge = {"ts": time.time_ns(), "text": f"{what}: {text}"[:200], "kind": "error", "process": plan.process}
         self._publish(plan, "status", badge)
+
+    def _show_instances(self, plan: ProcessPlan) -> None:
+        """What the instances show that this process stands in, where that has changed: as badges of theirs."""
+        mine = around(plan.node)
+        if not mine:
+            return
+        shown = [
+            Shown(one.plan.node, one.plan.type, *one.badge, one.reason if one.state == "failed" else "")
+            for one in self.of_flow(plan.flow)
+            if one.plan.node.startswith(f"{mine[-1]}:")
+        ]
+        for one in instances(shown, speakers(self.types)):
+            if one.instance in mine and self._instances.get((plan.flow, one.instance), ("", "")) != (
+                one.text,
+                one.kind,
+            ):
+                self._instances[plan.flow, one.instance] = (one.text, one.kind)
+                badge = {"node": one.instance, "text": one.text, "kind": one.kind, "ts": time.time_ns()}
+                self.connection.publish(subjects.event(plan.flow, one.instance, "status"), pack(badge))
 
     def _publish(self, plan: ProcessPlan, kind: str, body: dict[str, Any]) -> None:
         try:

@@ -198,6 +198,7 @@ class Host:
             zygote=self._zygote,
             type_list=lambda: self._types.known,
             find=self._find,
+            of_flow=self._of_flow,
             shared=self.shared,
             host=host,
             host_id=self.options.host_id,
@@ -629,6 +630,10 @@ class Host:
     def _find(self, flow: str, node: str) -> list[Supervised]:
         run = self.reconciler.runs.get(flow)
         return run.of_node(node) if run else []
+
+    def _of_flow(self, flow: str) -> list[Supervised]:
+        run = self.reconciler.runs.get(flow)
+        return list(run.processes.values()) if run else []
 
     def _known(self, flow: str) -> str:
         if flow not in self.flows():

@@ -87,6 +87,7 @@ def describe(node: type[Node], distribution: str = "", version: str = "") -> Nod
         live_config=node.is_live_config(),
         virtual=node.virtual,
         caller=node.caller,
+        speaks_for_instance=node.speaks_for_instance,
         outputs_from=node.outputs_from,
         inputs_from=node.inputs_from,
         bus_publish=tuple(node.bus_publish),

@@ -142,6 +142,7 @@ TYPES = [
         outputs=(PortInfo("out", "map"),),
         config_schema=_config(**_SCOPE, uncaught={"type": "boolean"}),
     ),
+    NodeTypeInfo("core/subflow-status", inputs=(_IN,), speaks_for_instance=True, config_schema=_config()),
     NodeTypeInfo("core/status", virtual="status", outputs=(_OUT,), config_schema=_config(**_SCOPE)),
     NodeTypeInfo("core/complete", virtual="complete", outputs=(_OUT,), config_schema=_config(**_SCOPE)),
 ]

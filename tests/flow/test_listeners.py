@@ -112,3 +112,22 @@ def test_an_error_that_does_not_fit_is_refused(messages):
     said = messages({"hot": {"type": "core/threshold", "config": {"above": 1}}, "f": FUNCTION, "c": catch(scope=["f"])},
                     ["c.out > hot.value"])  # fmt: skip
     assert said == ["/wires/0: 'f.error' sends map and 'hot.value' takes number: they don't fit"]
+
+
+def test_a_subflow_that_says_its_status_is_heard_as_one(resolved, scope, messages):
+    """Status nodes around hear what speaks for the instance, those inside hear the nodes; errors are heard as ever."""
+    inner = scope(
+        {"f": FUNCTION, "say": "core/subflow-status", "s": "core/status", "log": "core/debug"}, ["s.out > log.in"]
+    )
+    outer = scope({"i": "subflow:inner", "g": FUNCTION})
+    flow = resolved(
+        {"o": "subflow:outer", "a": FUNCTION, "s": "core/status", "c": catch(), "x": "core/debug", "y": "core/debug"},
+        ["s.out > x.in", "c.out > y.in"],
+        subflows={"inner": inner, "outer": outer},
+    )
+    heard = [wire.producer for wire in flow.wires if wire.port == "status"]
+    assert sorted(heard) == ["a", "o:g", "o:i:f", "o:i:say", "o:i:say"]
+    assert {"o:i:f", "o:g", "a"} <= {wire.producer for wire in flow.wires if wire.port == "error"}
+    assert messages({"say": "core/subflow-status"}) == [
+        "/nodes/0/type: 'core/subflow-status' has no effect: it stands in no subflow"
+    ]

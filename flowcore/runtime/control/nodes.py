@@ -13,6 +13,8 @@ from flowcore.bus.jsonable import from_jsonable, jsonable
 from flowcore.runtime.control.documents import Deployed, FlowAsked
 from flowcore.runtime.control.errors import ControlError
 from flowcore.runtime.control.operation import Answer, Done, Nothing, Request, operation
+from flowcore.runtime.instances import Shown, instances, speakers
+from flowcore.runtime.results import FlowStatus
 
 if TYPE_CHECKING:
     from flowcore.runtime.host import Host
@@ -50,6 +52,15 @@ class Node(Answer):
     stats: dict[str, Any] = Field(description="The newest `.stats` of the process; may be empty")
 
 
+class Instance(Answer):
+    """An instance of a subflow."""
+
+    instance: str = Field(description="Its id in the flow")
+    text: str = Field(description="What it shows: what a node inside says for it, else the worst that one shows")
+    kind: str = Field(description="ok, busy, warn, error or off; empty with no text")
+    node: str = Field(description="The node it has that from")
+
+
 class FlowNow(Answer):
     """One flow and its processes."""
 
@@ -58,6 +69,7 @@ class FlowNow(Answer):
     revision: int
     wanted: str
     nodes: list[Node]
+    instances: list[Instance] = Field(default_factory=list, description="Of subflows")
     notes: list[str] = Field(default_factory=list)
 
 
@@ -98,9 +110,18 @@ async def status(host: "Host", ask: StatusRequest) -> Status:
     """The host, its flows and the state of every process on all hosts, from what is known; asks no node."""
     return Status(
         host=host_now(host),
-        flows=[FlowNow.model_validate(jsonable(dataclasses.asdict(flow))) for flow in await host.everywhere(ask.flow)],
+        flows=[_flow_now(host, flow) for flow in await host.everywhere(ask.flow)],
         hosts=[OtherHost(**dataclasses.asdict(one)) for one in host.hosts()],
     )
+
+
+def _flow_now(host: "Host", flow: FlowStatus) -> FlowNow:
+    shown = [
+        Shown(one.node, one.type, one.badge, one.badge_kind, one.reason if one.state == "failed" else "")
+        for one in flow.nodes
+    ]
+    found = [dataclasses.asdict(one) for one in instances(shown, speakers(host.types))]
+    return FlowNow.model_validate({**jsonable(dataclasses.asdict(flow)), "instances": found})
 
 
 def host_now(host: "Host") -> HostNow:

@@ -40,6 +40,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.split import Split
     from flowcore_nodes.core.state_machine import StateMachine
     from flowcore_nodes.core.status import Status
+    from flowcore_nodes.core.subflow_status import SubflowStatus
     from flowcore_nodes.core.switch import Switch
     from flowcore_nodes.core.threshold import Threshold
     from flowcore_nodes.core.validate import Validate
@@ -52,5 +53,5 @@ def flowcore_node_types() -> list[type[Node]]:
         Range, Filter, Counter, Validate, StateMachine, Retry, ContextGet, ContextSet,
         Csv, Xml, Yaml, Base64,
         FileIn, FileOut, NatsIn, NatsOut, NatsRequest,
-        Catch, Status, Complete, LinkIn, LinkOut, LinkCall, Junction, Comment,
+        Catch, Status, Complete, SubflowStatus, LinkIn, LinkOut, LinkCall, Junction, Comment,
     ]  # fmt: skip
