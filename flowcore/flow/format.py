@@ -36,6 +36,11 @@ def format_flow(flow: FlowDocument | dict[str, Any]) -> str:
     return _text(_ordered(value, FlowDocument), 0, 0) + "\n"
 
 
+def format_node(node: dict[str, Any]) -> str:
+    """The text of one node, as it stands in a flow file but for the indent."""
+    return _text(_ordered(node, NodeDef), 0, 0, False)
+
+
 def _ordered(value: Any, model: type[BaseModel]) -> Any:
     """A part of a document with its fields in the order of its model; fields the model has not come last."""
     if not isinstance(value, dict):

@@ -1,18 +1,21 @@
-"""`docs/nodes`: a page for each folder of node types, written from the classes; a test fails when one is stale.
+"""`docs/nodes`: a page for each node type and a table of all, written from the classes; a test fails when one is stale.
 
-    python -m flowcore.runtime.type_pages FOLDER [DISTRIBUTION]
+    python -m flowcore.runtime.type_pages FOLDER [DISTRIBUTION] [--flows FOLDER]
 
 Writes the pages of the types that the distribution brings (`flowcore` itself, if none is named), so a package of nodes
-makes its own reference with it. Imports node code, so it is a program and not part of a host.
+makes its own reference with it. Each page shows the smallest of the flows that uses the type, as a picture. Imports
+node code, so it is a program and not part of a host.
 """
 
+import argparse
 import json
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from flowcore.flow.format import format_node
 from flowcore.flow.model import NodeSettings
+from flowcore.flow.picture import draw
 from flowcore.flow.types import ALSO_FITS, HIDDEN_PORTS, PORT_TYPES, NodeTypeInfo
 from flowcore.runtime.typelist import read
 
@@ -22,22 +25,53 @@ _SIGNS = dict(zip(_OF_A_FIELD, ("above", "from", "below", "to"), strict=True))
 _LONGEST_DEFAULT = 40
 
 
-def pages(types: Iterable[NodeTypeInfo]) -> dict[str, str]:
-    """Name of a file and its text, for all pages of these types."""
-    folders: dict[str, list[NodeTypeInfo]] = {}
-    for info in types:
-        folders.setdefault(info.type.partition("/")[0], []).append(info)
-    made = {f"{name}.md": _page(name, infos) for name, infos in folders.items()}
-    return {"README.md": _index(folders), **made}
+Flows = Mapping[str, dict[str, Any]]
+"""The name of a flow file, as a page says it, and what is in it."""
 
 
-def _index(folders: dict[str, list[NodeTypeInfo]]) -> str:
+def pages(types: Iterable[NodeTypeInfo], flows: Flows | None = None) -> dict[str, str]:
+    """Name of a file and its text, for all pages of these types and their pictures."""
+    known = {info.type: info for info in types}
+    made = {"README.md": _index(known.values())}
+    for info in known.values():
+        used = _smallest_use(info.type, flows or {})
+        picture = ""
+        if used is not None:
+            _, document, node = used
+            picture = f"{_page_name(info.type).removesuffix('.md')}.svg"
+            made[picture] = draw(document, known, focus=node["id"])
+        made[_page_name(info.type)] = _page(info, used, Path(picture).name)
+    return made
+
+
+def _page_name(type_name: str) -> str:
+    return f"{type_name}.md"
+
+
+def _smallest_use(type_name: str, flows: Flows) -> tuple[str, dict[str, Any], dict[str, Any]] | None:
+    """File, document (or subflow of it) and node of what uses a type with the fewest nodes around."""
+    uses = [
+        (len(level["nodes"]), file, level, node)
+        for file, document in flows.items()
+        for level in (document, *({"id": name, **sub} for name, sub in document.get("subflows", {}).items()))
+        for node in level.get("nodes", ())
+        if node.get("type") == type_name
+    ]
+    return min(uses, key=lambda use: use[:2])[1:] if uses else None
+
+
+def _index(types: Iterable[NodeTypeInfo]) -> str:
+    ordered = sorted(types, key=lambda info: (info.category, info.title))
     lines = ["# Nodes", "", _GENERATED, ""]
     lines += ["`flowcore nodes` lists what is installed here, `flowcore nodes TYPE` shows one. How to write one:"]
     lines += ["[nodes-writing.md](../nodes-writing.md).", ""]
-    for folder, infos in folders.items():
-        lines += [f"## {folder}", "", "| type | |", "|---|---|"]
-        lines += [f"| [`{info.type}`]({folder}.md#{_anchor(info.type)}) | {_first(info)} |" for info in infos]
+    for category in dict.fromkeys(info.category for info in ordered):
+        lines += [f"## {category.capitalize()}", "", "| node | type | in | out | |", "|---|---|---|---|---|"]
+        for info in ordered:
+            if info.category == category:
+                ins, outs = (_port_names(info, way) for way in ("inputs", "outputs"))
+                link = f"[{info.title}]({_page_name(info.type)})"
+                lines.append(f"| {link} | `{info.type}` | {ins} | {outs} | {_first(info)} |")
         lines.append("")
     lines += [
         "## Settings of every node",
@@ -45,7 +79,8 @@ def _index(folders: dict[str, list[NodeTypeInfo]]) -> str:
         "Given by the engine, whatever the type; in a flow file beside `config`:",
         "",
     ]
-    lines += ['    {"id": "call", "type": "core/function", "settings": {"timeout_s": 2, "retry": {"times": 3}}}', ""]
+    lines += ["```json"]
+    lines += ['{"id": "call", "type": "core/function", "settings": {"timeout_s": 2, "retry": {"times": 3}}}', "```", ""]
     schema = NodeSettings.model_json_schema()
     lines += _table(_flat(schema, schema.get("$defs", {})), set())
     lines += ["", "## Ports of every node", ""]
@@ -63,22 +98,32 @@ def _index(folders: dict[str, list[NodeTypeInfo]]) -> str:
     return "\n".join(lines)
 
 
-def _page(folder: str, infos: list[NodeTypeInfo]) -> str:
-    lines = [f"# Nodes: {folder}", "", _GENERATED, ""]
-    lines += ["What all nodes have in common (settings, hidden ports, port types) is on [the first page](README.md)."]
-    for info in infos:
-        lines += ["", *_section(info)]
+def _port_names(info: NodeTypeInfo, way: str) -> str:
+    ports = [f"`{port.name}`" for port in getattr(info, way)]
+    more = getattr(info, f"{way}_from")
+    return ", ".join([*ports, *([f"by `{more}`"] if more else [])])
+
+
+def _page(info: NodeTypeInfo, used: tuple[str, dict[str, Any], dict[str, Any]] | None, picture: str) -> str:
+    lines = [f"# {info.title}", "", f"`{info.type}`. {_GENERATED}", "", *_section(info)]
+    lines += ["", "What all nodes have in common (settings, hidden ports, port types): [nodes](../README.md)."]
+    if used is not None:
+        file, document, node = used
+        name, text = document.get("name") or document["id"], format_node(node)
+        lines += ["", "## In a flow", "", f"![{info.title} in the flow {_cell(name)}]({picture})", ""]
+        lines += [f"`{node['id']}` in `{file}`; dashed wires carry the newest only, thick ones go over the disk.", ""]
+        lines += ["```json", text, "```"]
     return "\n".join(lines) + "\n"
 
 
 def _section(info: NodeTypeInfo) -> Iterator[str]:
-    yield from (f"## {info.type}", "", info.doc, "")
+    yield from (info.doc, "")
     traits = list(_traits(info))
     if traits:
         yield from (" ".join(traits), "")
     ports = [("in", port) for port in info.inputs] + [("out", port) for port in info.outputs]
     if ports:
-        yield from ("| port | | type | |", "|---|---|---|---|")
+        yield from ("## Ports", "", "| port | | type | |", "|---|---|---|---|")
         for way, port in ports:
             yield f"| `{port.name}` | {way} | `{port.type}` | {_cell(port.description)} |"
         yield ""
@@ -90,6 +135,7 @@ def _section(info: NodeTypeInfo) -> Iterator[str]:
     if not schema.get("properties"):
         yield "No settings of its own."
         return
+    yield from ("## Settings", "")
     yield from _table(schema["properties"].items(), set(schema.get("required", ())))
     for name, part in schema.get("$defs", {}).items():
         if part.get("properties"):
@@ -167,12 +213,17 @@ def _first(info: NodeTypeInfo) -> str:
     return _cell(info.doc.partition("\n")[0])
 
 
-def _anchor(heading: str) -> str:
-    return "".join(c for c in heading.lower() if c.isalnum() or c in "-_")
+def read_flows(folder: Path) -> Flows:
+    """The flow files of a folder, by the name that a page gives them."""
+    return {
+        f"{folder.name}/{file.name}": json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(folder.glob("*.json"))
+        if not file.name.endswith(".test.json")
+    }
 
 
-def write(folder: Path, distribution: str) -> list[Path]:
-    """Write the pages of one distribution's types; returns their paths.
+def write(folder: Path, distribution: str, flows: Path | None = None) -> list[Path]:
+    """Write the pages of one distribution's types, and take away those of types that are gone; returns their paths.
 
     Raises:
         LookupError: no types of that distribution are installed.
@@ -180,17 +231,27 @@ def write(folder: Path, distribution: str) -> list[Path]:
     types = [info for info in read().types.values() if info.distribution == distribution]
     if not types:
         raise LookupError(f"no node types of a distribution {distribution!r} are installed")
-    folder.mkdir(parents=True, exist_ok=True)
+    texts = pages(types, read_flows(flows) if flows else None)
+    for old in folder.rglob("*.md"):
+        if old.relative_to(folder).as_posix() not in texts and _GENERATED in old.read_text(encoding="utf-8"):
+            old.unlink()
+            old.with_suffix(".svg").unlink(missing_ok=True)
     made = []
-    for name, text in pages(types).items():
+    for name, text in texts.items():
         made.append(folder / name)
+        made[-1].parent.mkdir(parents=True, exist_ok=True)
         made[-1].write_text(text, encoding="utf-8")
     return made
 
 
 def main() -> None:
     """Write the pages into the folder given."""
-    write(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "flowcore")
+    parser = argparse.ArgumentParser(prog="python -m flowcore.runtime.type_pages")
+    parser.add_argument("folder", type=Path, help="where the pages are written")
+    parser.add_argument("distribution", nargs="?", default="flowcore", help="whose types")
+    parser.add_argument("--flows", type=Path, metavar="FOLDER", help="flow files that show how the types are used")
+    given = parser.parse_args()
+    write(given.folder, given.distribution, given.flows)
 
 
 if __name__ == "__main__":

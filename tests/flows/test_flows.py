@@ -115,3 +115,15 @@ async def test_resilience_books_every_order_or_says_why_not(host, tmp_path):
     lines = await json_lines(book, lambda lines: len(lines) >= 10)
     orders = [line["order"] for line in lines]
     assert len(set(orders)) == len(orders)
+
+
+async def test_meters_make_an_overview(host):
+    """What programs outside publish comes back as one map, at a change that counts."""
+    said: asyncio.Queue[dict] = asyncio.Queue()
+    await host.connection.subscribe("plant.overview", lambda subject, data, *_: said.put_nowait(json.loads(data)))
+    await deploy(host, example("meters"))
+    for room, kw in (("hall", 3.2), ("office", 1.0), ("hall", 3.25), ("hall", 4.0)):
+        host.connection.publish(f"plant.{room}.power", json.dumps({"kw": kw}).encode())
+    async with asyncio.timeout(20):
+        assert await said.get() == {"plant.hall.power": 3.2, "plant.office.power": 1.0}
+        assert await said.get() == {"plant.hall.power": 4.0, "plant.office.power": 1.0}
