@@ -1,6 +1,10 @@
 """The pages in `docs/`: generated ones are what their generators write, and links lead somewhere."""
 
+import os
 import re
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +12,7 @@ import pytest
 import typer
 
 from flowcore.cli import main
-from flowcore.runtime.type_pages import pages
+from flowcore.runtime.type_pages import pages, read_flows
 from flowcore.runtime.typelist import read
 
 ROOT = Path(__file__).parents[1]
@@ -16,13 +20,33 @@ WRITTEN = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def test_the_node_reference_is_what_the_classes_say():
-    """`make docs` writes it anew."""
+    """`make docs` writes it anew: a page a type, with a picture of a flow that uses it."""
     ours = [info for info in read().types.values() if info.distribution == "flowcore"]
-    made = pages(ours)
+    made = pages(ours, read_flows(ROOT / "flows"))
     folder = ROOT / "docs" / "nodes"
-    assert {path.name for path in folder.iterdir()} == set(made)
-    stale = [name for name, text in made.items() if (folder / name).read_text(encoding="utf-8") != text]
-    assert not stale, f"stale, run make docs: {stale}"
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    stale = [name for name, text in made.items() if name in there and (folder / name).read_text("utf-8") != text]
+    assert not stale and there == set(made), f"stale, run make docs: {stale or there ^ set(made)}"
+
+
+def test_the_site_is_built_without_a_warning_and_without_another_host(tmp_path):
+    """`make docs`: strict; nothing that a page loads comes from elsewhere; what pages link to is in it."""
+    if find_spec("mkdocs") is None or find_spec("material") is None:
+        pytest.skip("mkdocs and mkdocs-material are not installed: make install")
+    line = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    env = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    built = subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    html = {path: path.read_text(encoding="utf-8") for path in (tmp_path / "site").rglob("*.html")}
+    assert len(html) > 40
+    other = r" (?:src|href)=\"?(?:https?:)?//"
+    loads = rf"<(?:script|img|iframe|source)[^>]*{other}|<link[^>]*{other}|@import|url\(.?https?:"
+    assert not [f"{path.name}: {found[0]}" for path, text in html.items() if (found := re.search(loads, text))]
+    styles = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "site").rglob("*.css"))
+    assert not re.search(r"@import|url\(.?https?:", styles)
+    switch = html[tmp_path / "site" / "nodes" / "core" / "switch.html"]
+    assert 'src="switch.svg"' in switch and (tmp_path / "site" / "nodes" / "core" / "switch.svg").is_file()
+    assert (tmp_path / "site" / "repository" / "nats" / "embedded.conf").is_file()
 
 
 def _anchors(page: Path) -> set[str]:

@@ -105,22 +105,26 @@ def _port_names(info: NodeTypeInfo, way: str) -> str:
 
 
 def _page(info: NodeTypeInfo, used: tuple[str, dict[str, Any], dict[str, Any]] | None, picture: str) -> str:
-    lines = [f"# {info.title}", "", f"`{info.type}`. {_GENERATED}", "", *_section(info)]
-    lines += ["", "What all nodes have in common (settings, hidden ports, port types): [nodes](../README.md)."]
+    lines = [f"# {info.title}", "", f"`{info.type}`. {_GENERATED}", "", *_what_it_does(info)]
     if used is not None:
         file, document, node = used
-        name, text = document.get("name") or document["id"], format_node(node)
-        lines += ["", "## In a flow", "", f"![{info.title} in the flow {_cell(name)}]({picture})", ""]
+        name = document.get("name") or document["id"]
+        lines += [f"![{info.title} in the flow {_cell(name)}]({picture})", ""]
         lines += [f"`{node['id']}` in `{file}`; dashed wires carry the newest only, thick ones go over the disk.", ""]
-        lines += ["```json", text, "```"]
+        lines += ["```json", format_node(node), "```", ""]
+    lines += [*_ports_and_settings(info), ""]
+    lines += ["What all nodes have in common (settings, hidden ports, port types): [nodes](../README.md)."]
     return "\n".join(lines) + "\n"
 
 
-def _section(info: NodeTypeInfo) -> Iterator[str]:
+def _what_it_does(info: NodeTypeInfo) -> Iterator[str]:
     yield from (info.doc, "")
     traits = list(_traits(info))
     if traits:
         yield from (" ".join(traits), "")
+
+
+def _ports_and_settings(info: NodeTypeInfo) -> Iterator[str]:
     ports = [("in", port) for port in info.inputs] + [("out", port) for port in info.outputs]
     if ports:
         yield from ("## Ports", "", "| port | | type | |", "|---|---|---|---|")
