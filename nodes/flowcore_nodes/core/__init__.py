@@ -19,6 +19,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.csv import Csv
     from flowcore_nodes.core.deadband import Deadband
     from flowcore_nodes.core.debug import Debug
+    from flowcore_nodes.core.delay_until import DelayUntil
     from flowcore_nodes.core.file_in import FileIn
     from flowcore_nodes.core.file_out import FileOut
     from flowcore_nodes.core.filter import Filter
@@ -42,14 +43,16 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.status import Status
     from flowcore_nodes.core.subflow_status import SubflowStatus
     from flowcore_nodes.core.switch import Switch
+    from flowcore_nodes.core.sync import Sync
     from flowcore_nodes.core.threshold import Threshold
+    from flowcore_nodes.core.trigger import Trigger
     from flowcore_nodes.core.validate import Validate
     from flowcore_nodes.core.xml import Xml
     from flowcore_nodes.core.yaml import Yaml
 
     return [
         Inject, Debug, Function, Switch, Change, Deadband, Aggregate, Threshold, Json,
-        Split, Join, Batch, Sort, Rate,
+        Split, Join, Batch, Sort, Sync, Rate, DelayUntil, Trigger,
         Range, Filter, Counter, Validate, StateMachine, Retry, ContextGet, ContextSet,
         Csv, Xml, Yaml, Base64,
         FileIn, FileOut, NatsIn, NatsOut, NatsRequest,

@@ -1,12 +1,12 @@
 import random
 from collections.abc import Iterator
-from heapq import heapify, heappop, heappush
 from typing import Any, Literal
 
 from pydantic import model_validator
 
 from flowcore.node import In, Message, Out, Outputs, field
 from flowcore.node.paths import MessagePath
+from flowcore_nodes.core.due import EARLY_S, Due
 from flowcore_nodes.core.holding import META, Holding, HoldingConfig, message_of, parts_of, without
 from flowcore_nodes.core.numbers import number_of
 from flowcore_nodes.core.path_fields import ReadPathOrEmpty
@@ -14,7 +14,6 @@ from flowcore_nodes.core.path_fields import ReadPathOrEmpty
 # What is kept of a message that waits: its parts, its series, when it is due (modes that delay).
 PARTS, SERIES, DUE_S = range(3)
 
-_EARLY_S = 0.002  # a timer may fire so long before its time
 _SENT = "sent:"  # state: series -> when its next message is due
 _PACE, _TICK = "pace", "tick"  # state: seconds between two messages, as `meta.rate` said; when turns began
 _OWN = ("delay", "rate", "reset", "flush", "toFront")
@@ -79,6 +78,7 @@ class Rate(Holding):
     def on_start(self) -> None:
         self._timer: Any = None
         self._timer_s = 0.0
+        self._due = Due(self, self._when_delayed)
         super().on_start()
 
     def read_config(self) -> None:
@@ -88,17 +88,16 @@ class Rate(Holding):
 
     def adopt(self) -> None:
         self._queues: dict[str, list[str]] = {}  # series -> numbers that wait, in order
-        self._due: dict[str, float] = {}  # delay: number -> when
+        due: dict[str, float] = {}
         for number in self.numbers():
             entry = self.held[number]
             if self.config.mode == "delay":
-                self._due[number] = entry[DUE_S] if entry[DUE_S] is not None else self.now_s() + self.config.seconds
+                due[number] = entry[DUE_S] if entry[DUE_S] is not None else self.now_s() + self.config.seconds
             else:
                 series = entry[SERIES] if self._is_keyed else ""
                 self._queues.setdefault(series, []).append(number)
-        self._heap = [(due_s, number) for number, due_s in self._due.items()]
-        heapify(self._heap)
-        self._count = len(self._due) + sum(map(len, self._queues.values()))
+        self._count = len(due) + sum(map(len, self._queues.values()))
+        self._due.begin(due)
         self._cancel()
         self._arm()
 
@@ -185,8 +184,7 @@ class Rate(Holding):
         number = self.put([self._parts(message), series, due_s], at_front=bool(message.meta.get("toFront")))
         self._count += 1
         if due_s is not None:
-            self._due[number] = due_s
-            heappush(self._heap, (due_s, number))
+            self._due.add(number, due_s)
         elif message.meta.get("toFront"):
             self._queues.setdefault(series, []).insert(0, number)
         else:
@@ -218,7 +216,7 @@ class Rate(Holding):
         return 0.0 if next_s is None else next_s - (self.config.burst - 1) * self._every_s
 
     def _may_go(self, series: str, now_s: float) -> bool:
-        if self._free_s(series) > now_s + _EARLY_S:
+        if self._free_s(series) > now_s + EARLY_S:
             return False
         next_s = self.held.get(_SENT + series)
         self.held[_SENT + series] = (max(now_s, next_s) if next_s is not None else now_s) + self._every_s
@@ -235,19 +233,18 @@ class Rate(Holding):
             self._timer = None
 
     def _arm(self) -> None:
-        if not self._count:
+        if self.config.mode == "delay":
+            self._due.arm()
+            return
+        if not self._queues:
             self._cancel()
             return
-        mode, now_s = self.config.mode, self.now_s()
-        if mode == "delay":
-            while self._heap[0][1] not in self._due:  # flushed
-                heappop(self._heap)
-            due_s = self._heap[0][0]
-        elif mode == "limit":
+        now_s = self.now_s()
+        if self.config.mode == "limit":
             due_s = min(self._free_s(series) for series in self._queues)
         else:
             began_s = self.held.setdefault(_TICK, now_s)
-            due_s = began_s + (int((now_s + _EARLY_S - began_s) / self._every_s) + 1) * self._every_s
+            due_s = began_s + (int((now_s + EARLY_S - began_s) / self._every_s) + 1) * self._every_s
         if self._timer is not None and self._timer_s <= due_s:
             return
         self._cancel()
@@ -257,22 +254,21 @@ class Rate(Holding):
     async def _when_due(self):
         self._timer = None
         with self.changing():
-            now_s = self.now_s() + _EARLY_S
-            for made in list(self._released(now_s)):
+            for made in self._released():
                 yield made
             self._arm()
 
-    def _released(self, now_s: float) -> Iterator[Message]:
-        if self.config.mode == "delay":
-            while self._heap and self._heap[0][0] <= now_s:
-                _, number = heappop(self._heap)
-                if number in self._due:
-                    yield message_of(self._forget(number))
-        elif self.config.mode == "limit":
+    async def _when_delayed(self):
+        with self.changing():
+            for number in self._due.take():
+                yield message_of(self._forget(number))
+
+    def _released(self) -> Iterator[Message]:
+        if self.config.mode == "limit":
             for series in list(self._queues):
                 while self._queues.get(series) and self._may_go(series, self.now_s()):
                     yield message_of(self._forget(self._queues[series][0]))
-        elif now_s >= self._timer_s:
+        elif self.now_s() + EARLY_S >= self._timer_s:
             turns = list(self._queues) if self.config.mode == "all_at_once" else list(self._queues)[:1]
             for series in turns:
                 yield message_of(self._forget(self._queues[series][0]))
@@ -280,7 +276,7 @@ class Rate(Holding):
     def _flush(self, flush: Any) -> Iterator[Message]:
         most = int(flush) if isinstance(flush, (int, float)) and flush is not True else self._count
         if self.config.mode == "delay":
-            order = [number for _, number in sorted((due_s, number) for number, due_s in self._due.items())]
+            order = self._due.in_order()
         else:
             order = [number for numbers in self._queues.values() for number in numbers]
             order.sort()
@@ -290,7 +286,9 @@ class Rate(Holding):
     def _forget(self, number: str) -> list:
         entry = self.held.pop(number)
         self._count -= 1
-        if self._due.pop(number, None) is None:
+        if self.config.mode == "delay":
+            self._due.discard(number)
+        else:
             series = entry[SERIES] if self._is_keyed else ""
             self._queues[series].remove(number)
             if not self._queues[series]:
