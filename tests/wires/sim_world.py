@@ -8,11 +8,13 @@ wire); simulated are the clock, the handler thread, the bus, and the host. A bro
 """
 
 import asyncio
+import contextlib
 import contextvars
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
+from unittest import mock
 
 import sim_frames
 import sim_nodes
@@ -22,6 +24,7 @@ from sim_time import VirtualLoop, running, simulated
 from flowcore.bus.envelope import pack, unpack
 from flowcore.flow.model import NodeSettings
 from flowcore.flow.resolved import WireSpec
+from flowcore.node import record as stored_record
 from flowcore.node.node import Node
 from flowcore.node.record import Record, assemble
 from flowcore.runtime.page import SIZE, Page
@@ -198,7 +201,7 @@ class World:
     """Runs a graph; every method but `run` and `finish` only says what happens, at this instant."""
 
     def __init__(self, graph: Graph, seed: int = 0, total: int = 1 << 30) -> None:
-        self.graph, self.rng = graph, random.Random(seed)
+        self.graph, self.rng, self._seed = graph, random.Random(seed), seed
         self.total = total
         self.sent = 0  # the highest number that a source was about to send
         self.wires = {one.id: one for one in graph.wires}
@@ -222,8 +225,11 @@ class World:
         self._settled: set[Process] = set()  # running, and neither being replaced nor restarted
 
     def __enter__(self) -> "World":
-        self._patches = simulated(Connection)
-        self._patches.__enter__()
+        self._patches = contextlib.ExitStack()
+        self._patches.enter_context(simulated(Connection))
+        if self._seed % 2:  # records as if they were large: of many parts, with changes after them
+            for name, value in (("_SMALL", 0), ("_LEAST_CHANGES", 300), ("_PART", 200)):
+                self._patches.enter_context(mock.patch.object(stored_record, name, value))
         self.loop = VirtualLoop()
         asyncio.set_event_loop(self.loop)
         self.context = contextvars.copy_context()
@@ -249,7 +255,7 @@ class World:
             self.loop.run_until_complete(unwind())
         self.loop.close()
         asyncio.set_event_loop(None)
-        self._patches.__exit__(None, None, None)
+        self._patches.close()
 
     # -- time ---------------------------------------------------------------------------------------------------
 
