@@ -46,13 +46,15 @@ def _first_line(doc: str) -> str:
 
 
 def _missing(info: Any) -> str:
-    return f"needs: {info.missing}" if info.missing else ""
+    return f"needs: {info.missing}" if info.missing else info.refused
 
 
 def _page(info: Any) -> str:
     lines = [f"{info.type}: {info.title}" if info.title else info.type, "", info.doc, ""]
     if info.missing:
         lines += [f"Cannot run yet: {info.missing}", ""]
+    if info.refused:
+        lines += [f"Is not run: {info.refused}", ""]
     for word, ports in (("in", info.inputs), ("out", info.outputs)):
         lines += [f"  {word:<4}{port.name}: {port.type}  {port.description}".rstrip() for port in ports]
     if info.outputs_from:

@@ -48,6 +48,7 @@ class ServeOptions:
     nats_port: int = 4222
     mqtt_port: int = 1883
     drain_s: float = 10.0
+    commands: bool = True
     editor: bool = True
     http_port: int = 1880
     http_names: tuple[str, ...] = ()
@@ -87,6 +88,7 @@ class Serve:
                 nats_port=options.nats_port,
                 mqtt_port=options.mqtt_port,
                 drain_s=options.drain_s,
+                commands=options.commands,
                 terminal=sys.stderr.isatty() and not self._is_live,
             )
         )

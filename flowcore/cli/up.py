@@ -72,6 +72,9 @@ def up(
         bool, typer.Option("--editor/--no-editor", envvar="FLOWCORE_EDITOR", help="Serve the editor, REST and metrics.")
     ] = True,
     drain: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long wires may drain at the end.")] = 10.0,
+    no_exec: Annotated[
+        bool, typer.Option("--no-exec", help="Run no commands: flows with a node such as core/exec are refused.")
+    ] = False,
     data: Data = DATA,
     json: Json = False,
 ) -> None:
@@ -107,6 +110,7 @@ def up(
         nats_port=nats_port,
         mqtt_port=mqtt_port,
         drain_s=drain,
+        commands=not no_exec,
         editor=editor,
         http_port=http_port,
         http_names=tuple(http_name or ()),

@@ -154,7 +154,7 @@ class Expander:
             what = "belongs to an instance of a subflow: this node's values are in its config"
             self._report.error(f"{node.pointer}/env", what)
         placed.info, placed.config = info, Config(node.config, f"{node.pointer}/config")
-        placed.broken = info is None or info.missing is not None
+        placed.broken = info is None or not info.can_run
         if placed.disabled:
             placed.broken |= bool(info and (info.outputs_from or info.inputs_from))  # its config is not filled in
             return
@@ -165,6 +165,9 @@ class Expander:
         if info.missing is not None:
             needs = f" needs {', '.join(info.needs)}, which" if info.needs else " needs what"
             self._report.error(f"{node.pointer}/type", f"'{node.type}'{needs} is not installed: {info.missing}")
+            return
+        if info.refused:
+            self._report.error(f"{node.pointer}/type", f"'{node.type}' is not run here: {info.refused}")
             return
         self._count += 1
         fields = self._fields.setdefault(node.type, ConfigFields(info.config_schema))

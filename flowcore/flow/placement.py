@@ -69,3 +69,5 @@ def check_places(flow: ResolvedFlow, hosts: Mapping[str, Mapping[str, NodeTypeIn
             report.error(f"{node.pointer}/type", f"{where} has no node type '{node.type}'{there}")
         elif info.missing is not None:
             report.error(f"{node.pointer}/type", f"'{node.type}' lacks a library on {where}: {info.missing}")
+        elif info.refused:
+            report.error(f"{node.pointer}/type", f"'{node.type}' is not run on {where}: {info.refused}")

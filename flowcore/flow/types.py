@@ -58,7 +58,8 @@ class PortInfo:
 class NodeTypeInfo:
     """A node type as data: what the palette, the validator and the reconciler need to know of it.
 
-    `missing` is the `pip install` line that brings what the type lacks, None when it can run. `outputs_from` and
+    `missing` is the `pip install` line that brings what the type lacks, None when it can run. `refused` says why this
+    runtime does not run it though it could. `outputs_from` and
     `inputs_from` name a config field that gives further ports, see `output_ports`.
     """
 
@@ -76,6 +77,8 @@ class NodeTypeInfo:
     stateful: bool = False
     context: bool = False
     script: bool = False
+    runs_commands: bool = False
+    refused: str = ""
     live_config: bool = False
     virtual: str | None = None
     caller: bool = False
@@ -88,6 +91,11 @@ class NodeTypeInfo:
     qualname: str = ""
     distribution: str = ""
     version: str = ""
+
+    @property
+    def can_run(self) -> bool:
+        """It lacks nothing, and this runtime runs it."""
+        return self.missing is None and not self.refused
 
     def output_ports(self, config: Mapping[str, Any]) -> tuple[PortInfo, ...]:
         """The output ports of a node with this config: the fixed ones, then those that `outputs_from` gives.

@@ -52,6 +52,7 @@ class Node:
     stateful: ClassVar[bool] = False  # keeps what it must not lose in self.state: concurrency stays 1
     context: ClassVar[tuple[str, ...]] = ()  # of "flow", "global": which shared contexts it may read and write
     script: ClassVar[bool] = False  # uses a sandboxed script worker
+    runs_commands: ClassVar[bool] = False  # starts programs of its user's choice: not with `up --no-exec`
     virtual: ClassVar[str | None] = None  # resolved at deploy: no process
     caller: ClassVar[bool] = False  # calls link-ins, to which a deploy wires it (`flowcore.flow.calls`)
     speaks_for_instance: ClassVar[bool] = False  # its status is that of the subflow instance it stands in

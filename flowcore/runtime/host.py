@@ -93,6 +93,7 @@ class HostOptions:
     start_timeout_s: float = 60.0  # from fork to ready: import, on_start, connect
     terminal: bool = False  # log lines also as plain text on stderr
     runner: str = "flowcore.runtime.runner"
+    commands: bool = True  # nodes that run commands may: `up --no-exec`
 
 
 class Host:
@@ -128,7 +129,7 @@ class Host:
         self._rights = BusRights(self.access)
         self._handovers = Handovers(options.folder)
         self._zygote = ScriptZygote(options.folder)
-        self._types = TypeWatch(for_nodes(os.environ), self._on_types)
+        self._types = TypeWatch(for_nodes(os.environ), self._on_types, refuse_commands=not options.commands)
         self._health = Health(self._processes, options.heartbeat_s)
         self._tasks: list[asyncio.Task[Any]] = []
         self._stop_asked = asyncio.Event()

@@ -73,6 +73,8 @@ def plan_flow(
             planned.impossible[node.id] = f"node type {node.type!r} is not installed"
         elif info.missing:
             planned.impossible[node.id] = f"{node.type} needs a library that is missing: {info.missing}"
+        elif info.refused:
+            planned.impossible[node.id] = f"{node.type} is not run here: {info.refused}"
         else:
             topics = (mqtt or {}).get(node.type)
             for plan in _processes(flow, node, info, code.get(node.type, ""), desired.mode(node.id), streams):

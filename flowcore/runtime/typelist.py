@@ -84,6 +84,7 @@ def describe(node: type[Node], distribution: str = "", version: str = "") -> Nod
         stateful=node.stateful,
         context=bool(node.context),
         script=node.script,
+        runs_commands=node.runs_commands,
         live_config=node.is_live_config(),
         virtual=node.virtual,
         caller=node.caller,

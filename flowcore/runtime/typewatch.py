@@ -18,6 +18,7 @@ from flowcore.runtime.logs import event
 from flowcore.runtime.typelist import PluginProblem, TypeList, unpack
 
 READ_TIMEOUT_S = 60.0
+NO_COMMANDS = "the runtime was started with --no-exec"
 _STEP_MS, _DEBOUNCE_MS = 20, 300
 _AGAIN_S = 60.0
 
@@ -27,11 +28,15 @@ class TypeWatch:
 
     Args:
         environ: of the program that reads them.
+        refuse_commands: types that run commands are `refused`.
         on_change: called with the types whose code or description is another (or which came, or went).
     """
 
-    def __init__(self, environ: Mapping[str, str], on_change: Callable[[set[str]], None]) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], on_change: Callable[[set[str]], None], *, refuse_commands: bool = False
+    ) -> None:
         self.known = TypeList()
+        self._refuse_commands = refuse_commands
         self._environ, self._on_change = dict(environ), on_change
         self._task: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
@@ -89,7 +94,7 @@ class TypeWatch:
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
                 out, err = await process.communicate()
-            return unpack(out.splitlines()[-1])
+            return self._without_refused(unpack(out.splitlines()[-1]))
         except (TimeoutError, ValueError, IndexError, KeyError):
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -97,6 +102,13 @@ class TypeWatch:
             said = err.decode(errors="replace").strip() if "err" in locals() else f"no answer in {READ_TIMEOUT_S:.0f} s"
             problem = PluginProblem("", "the list of node types could not be read", said)
             return replace(self.known, problems=[problem])
+
+    def _without_refused(self, found: TypeList) -> TypeList:
+        if self._refuse_commands:
+            for name, info in found.types.items():
+                if info.runs_commands:
+                    found.types[name] = replace(info, refused=NO_COMMANDS)
+        return found
 
     async def _watch(self) -> None:
         while True:

@@ -67,11 +67,11 @@ class SharedBus:
     # What others have
 
     def types(self, own: Mapping[str, NodeTypeInfo]) -> dict[str, NodeTypeInfo]:
-        """The node types of all hosts; where several have one, ours, unless it lacks a library here."""
+        """The node types of all hosts; where several have one, ours, unless it lacks a library here, or is not run."""
         found: dict[str, NodeTypeInfo] = {}
         for types in (own, *(seen.types for seen in self.presence.others.values())):
             for name, info in types.items():
-                if name not in found or (found[name].missing is not None and info.missing is None):
+                if name not in found or (not found[name].can_run and info.can_run):
                     found[name] = info
         return found
 

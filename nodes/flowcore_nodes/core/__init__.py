@@ -20,8 +20,10 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.deadband import Deadband
     from flowcore_nodes.core.debug import Debug
     from flowcore_nodes.core.delay_until import DelayUntil
+    from flowcore_nodes.core.exec import Exec
     from flowcore_nodes.core.file_in import FileIn
     from flowcore_nodes.core.file_out import FileOut
+    from flowcore_nodes.core.file_watch import FileWatch
     from flowcore_nodes.core.filter import Filter
     from flowcore_nodes.core.function import Function
     from flowcore_nodes.core.inject import Inject
@@ -44,6 +46,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.subflow_status import SubflowStatus
     from flowcore_nodes.core.switch import Switch
     from flowcore_nodes.core.sync import Sync
+    from flowcore_nodes.core.tail import Tail
     from flowcore_nodes.core.threshold import Threshold
     from flowcore_nodes.core.trigger import Trigger
     from flowcore_nodes.core.validate import Validate
@@ -54,7 +57,7 @@ def flowcore_node_types() -> list[type[Node]]:
         Inject, Debug, Function, Switch, Change, Deadband, Aggregate, Threshold, Json,
         Split, Join, Batch, Sort, Sync, Rate, DelayUntil, Trigger,
         Range, Filter, Counter, Validate, StateMachine, Retry, ContextGet, ContextSet,
-        Csv, Xml, Yaml, Base64,
-        FileIn, FileOut, NatsIn, NatsOut, NatsRequest,
+        Csv, Xml, Yaml, Base64, Exec,
+        FileIn, FileOut, FileWatch, Tail, NatsIn, NatsOut, NatsRequest,
         Catch, Status, Complete, SubflowStatus, LinkIn, LinkOut, LinkCall, Junction, Comment,
     ]  # fmt: skip
