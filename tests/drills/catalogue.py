@@ -9,6 +9,7 @@ from tests.drills import durable
 from tests.drills import away
 from tests.drills import poison
 from tests.drills import counting
+from tests.drills import storing
 from tests.drills import outside
 from tests.drills import scripts
 from tests.drills import broken

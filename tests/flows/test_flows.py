@@ -127,3 +127,15 @@ async def test_meters_make_an_overview(host):
     async with asyncio.timeout(20):
         assert await said.get() == {"plant.hall.power": 3.2, "plant.office.power": 1.0}
         assert await said.get() == {"plant.hall.power": 4.0, "plant.office.power": 1.0}
+
+
+async def test_packing_packs_each_order_once(host, tmp_path):
+    """What was split up is together again, heavy items first; weight and photo of an order find each other."""
+    book = tmp_path / "book.jsonl"
+    shown: asyncio.Queue[dict] = asyncio.Queue()
+    await host.connection.subscribe("flow.packing.both.out.out", lambda subject, data, *_: shown.put_nowait(data))
+    await deploy(host, example("packing", BOOK=str(book), PER_S=100))
+    lines = await json_lines(book, lambda lines: len(lines) >= 3)
+    assert [[item["item"] for item in line] for line in lines[:3]] == [["axle", "bracket", "bolt", "washer"]] * 3
+    async with asyncio.timeout(20):
+        assert set(unpack(await shown.get())[0]["payload"]) == {"weight", "photo"}

@@ -22,9 +22,9 @@ class DelayUntil(Holding):
     """Hold messages until a time of the day, or until the time that is in the message.
 
     time_of_day: until the next of `times`, on one of the `weekdays`. message: what is at `path`, as seconds or
-    milliseconds since 1970 or as ISO 8601 ("2026-03-01T06:30:00+01:00"; without a zone it is in `zone`). Times follow
-    the zone's clock, over changes to and from summer time. `meta.flush` sends at once what waits, `meta.reset` throws
-    it away. What waits survives a kill; what fell due meanwhile is sent at the start.
+    milliseconds since 1970 or as ISO 8601 ("2026-03-01T06:30:00+01:00"; without a zone it is in `time_zone`). Times
+    follow the zone's clock, over changes to and from summer time. `meta.flush` sends at once what waits, `meta.reset`
+    throws it away. What waits survives a kill; what fell due meanwhile is sent at the start.
     """
 
     type = "core/delay-until"
@@ -34,11 +34,11 @@ class DelayUntil(Holding):
 
     class Config(HoldingConfig):
         until: Literal["time_of_day", "message"] = field("time_of_day", description="What messages wait for")
-        times: list[str] = field(["08:00"], description="time_of_day: HH:MM or HH:MM:SS, in `zone`")
+        times: list[str] = field(["08:00"], description="time_of_day: HH:MM or HH:MM:SS, in `time_zone`")
         weekdays: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]] = field(
             list(_DAYS), description="time_of_day: only on these days"
         )
-        zone: str = field("", description="Time zone such as Europe/Berlin; empty: the machine's")
+        time_zone: str = field("", description="Zone such as Europe/Berlin; empty: the machine's")
         path: ReadPath = field("payload.time", description="message: where the time is")
         past: Literal["send", "drop", "error"] = field(
             "send", description="message: when its time has passed, send it at once, drop it (second output), or fail"
@@ -54,7 +54,7 @@ class DelayUntil(Holding):
                 _time_of_day(text)
             return times
 
-        @field_validator("zone")
+        @field_validator("time_zone")
         @classmethod
         def _is_zone(cls, zone: str) -> str:
             _zone(zone)
@@ -76,7 +76,7 @@ class DelayUntil(Holding):
 
     def read_config(self) -> None:
         self._path = MessagePath(self.config.path).get
-        self._zone = _zone(self.config.zone)
+        self._zone = _zone(self.config.time_zone)
         self._times = sorted(map(_time_of_day, self.config.times))
 
     def adopt(self) -> None:

@@ -18,7 +18,7 @@ def stand_at(node, text):
 
 
 async def test_messages_wait_for_the_next_time_of_the_day():
-    config = {"times": ["18:00", "06:30"], "zone": "Europe/Berlin"}
+    config = {"times": ["18:00", "06:30"], "time_zone": "Europe/Berlin"}
     async with drive(DelayUntil, **config) as node:
         stand_at(node, "2026-03-28T17:59:00")
         await node.put("evening", topic="t")
@@ -32,7 +32,7 @@ async def test_messages_wait_for_the_next_time_of_the_day():
 
 
 async def test_only_on_some_weekdays():
-    async with drive(DelayUntil, times=["08:00"], weekdays=["mon"], zone="Europe/Berlin") as node:
+    async with drive(DelayUntil, times=["08:00"], weekdays=["mon"], time_zone="Europe/Berlin") as node:
         stand_at(node, "2026-06-02T09:00:00")  # a Tuesday
         await node.put(1)
         await node.advance(6 * 86_400 - 3601)
@@ -43,7 +43,7 @@ async def test_only_on_some_weekdays():
 
 async def test_a_message_may_say_its_time():
     """Seconds, milliseconds, ISO 8601 with and without zone; in the order of their times."""
-    async with drive(DelayUntil, until="message", path="at", zone="Europe/Berlin") as node:
+    async with drive(DelayUntil, until="message", path="at", time_zone="Europe/Berlin") as node:
         stand_at(node, "2026-06-01T12:00:00")
         now_s = node.clock.now_s()
         for name, at in (
@@ -97,7 +97,7 @@ async def test_a_full_store_does_what_it_is_told(when_full, port):
         ({"times": ["25:00"]}, "no time of day"),
         ({"times": ["8"]}, "no time of day"),
         ({"times": []}, "needs times"),
-        ({"zone": "Mars/Olympus"}, "no time zone"),
+        ({"time_zone": "Mars/Olympus"}, "no time zone"),
     ],
 )
 def test_a_delay_that_can_not_end_is_refused(config, text):
