@@ -24,6 +24,7 @@ MAY_USE = {
     "runtime": {"node", "script", "wires", "buffers", "bus", "flow"},
     "gateway": {"client", "runtime", "node", "script", "wires", "buffers", "bus", "flow"},
     "client": {"buffers", "bus", "flow"},
+    "testing": {"runtime", "node", "client", "buffers", "bus", "flow"},
     "bench": {"runtime", "node", "client", "bus"},
     "simulate": set(),
 }

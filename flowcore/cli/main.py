@@ -19,6 +19,7 @@ COMMANDS = (  # in the order of `flowcore --help`: (module, [commands in it])
     ("password", ["password"]),
     ("deploy", ["deploy"]),
     ("validate", ["validate"]),
+    ("test", ["test"]),
     ("status", ["status"]),
     ("lifecycle", ["start", "stop", "restart"]),
     ("remove", ["remove"]),

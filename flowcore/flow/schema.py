@@ -7,12 +7,14 @@ the `"$schema"` of a flow file.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
+from pydantic import BaseModel
 
 from flowcore.flow.model import FORMAT, FlowDocument
 
@@ -21,18 +23,28 @@ FILE_NAME = "flow.schema.json"
 
 def generate() -> dict[str, Any]:
     """The schema that the models give."""
-    schema = _tidy(FlowDocument.model_json_schema(by_alias=True))
-    schema["title"] = "A flowcore flow"
+    return of_model(FlowDocument, f"{FORMAT}/{FILE_NAME}", "A flowcore flow")
+
+
+def of_model(model: type[BaseModel], identity: str, title: str) -> dict[str, Any]:
+    """The schema that a model gives, under a name of its own."""
+    schema = _tidy(model.model_json_schema(by_alias=True))
+    schema["title"] = title
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"https://flowcore.dev/schema/{FORMAT}/flow.schema.json",
+        "$id": f"https://flowcore.dev/schema/{identity}",
         **schema,
     }
 
 
 def text() -> str:
     """The schema as its file has it."""
-    return json.dumps(generate(), indent=2, ensure_ascii=False) + "\n"
+    return as_text(generate())
+
+
+def as_text(schema: dict[str, Any]) -> str:
+    """A schema as files have it."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 @cache
@@ -44,10 +56,14 @@ def published() -> dict[str, Any]:
 @cache
 def validator() -> Draft202012Validator:
     """A validator of the published schema, its references written out: following one costs more than its check."""
-    schema = dict(published())
-    definitions = schema.pop("$defs", {})
-    del schema["$schema"], schema["$id"]
-    return Draft202012Validator(_written_out(schema, definitions))
+    return validator_of(published())
+
+
+def validator_of(schema: Mapping[str, Any], part: str = "") -> Draft202012Validator:
+    """A validator of a schema, or of one of its definitions."""
+    whole = {key: value for key, value in schema.items() if key not in ("$schema", "$id", "$defs")}
+    definitions = schema.get("$defs", {})
+    return Draft202012Validator(_written_out(definitions[part] if part else whole, definitions))
 
 
 def write() -> Path:

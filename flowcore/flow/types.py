@@ -61,6 +61,8 @@ class NodeTypeInfo:
     `missing` is the `pip install` line that brings what the type lacks, None when it can run. `refused` says why this
     runtime does not run it though it could. `outputs_from` and
     `inputs_from` name a config field that gives further ports, see `output_ports`.
+    `missing` is the `pip install` line that brings what the type lacks, None when it can run. `outputs_from` and
+    `inputs_from` name a config field that gives further ports, see `output_ports`. `outside`: reaches beyond the flow.
     """
 
     type: str
@@ -87,6 +89,7 @@ class NodeTypeInfo:
     inputs_from: str | None = None
     bus_publish: tuple[str, ...] = ()
     bus_subscribe: tuple[str, ...] = ()
+    outside: bool = False
     module: str = ""
     qualname: str = ""
     distribution: str = ""

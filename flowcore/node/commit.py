@@ -158,6 +158,11 @@ class Committer:
 
         self._timer = self._loop.call_later(seconds, due)
 
+    def shrink(self) -> None:
+        """Store now that the outbox is empty, if it is."""
+        if self._has_outbox:
+            self._shrink()
+
     def _shrink(self) -> None:
         """An outbox that is acked by now would be sent again after a crash: store that it is empty."""
         self._shrink_timer = None

@@ -68,6 +68,7 @@ class Emitter:
         self._freed = asyncio.Event()
         self._is_flush_due = False
         self._sends = 0
+        self.blocked = 0  # handlers that wait until a port has credit
         self._newest: dict[str, tuple[Message, Receipt]] = {}  # by port: the one that waits for credit (drop_oldest)
         self._feeders: dict[str, asyncio.Task] = {}
         for port in ports.values():
@@ -139,7 +140,7 @@ class Emitter:
         for name, draft in drafts:
             port = self.ports[name]
             if not port.has_credit():
-                await self._wait_for_credit(port)
+                await self._wait_in_handler(port)
             own = draft.cause  # another one's than `cause` when a handler kept the message, or got a batch
             cause_of = own if own is not None and own.open > 0 else cause
             try:
@@ -254,7 +255,7 @@ class Emitter:
             current.open += 1  # it is known only afterwards whether it waits for this message
         try:
             if not port.has_credit():
-                await self._wait_for_credit(port)
+                await (self._wait_for_credit(port) if current is None else self._wait_in_handler(port))
             try:
                 self._send(port, draft, receipt)
             except NoRoom as e:
@@ -337,6 +338,13 @@ class Emitter:
 
     # -- credit and flushing --------------------------------------------------------------------------------------
 
+    async def _wait_in_handler(self, port: OutPort) -> None:
+        self.blocked += 1
+        try:
+            await self._wait_for_credit(port)
+        finally:
+            self.blocked -= 1
+
     async def _wait_for_credit(self, port: OutPort) -> None:
         while not port.has_credit():
             self._credit.clear()
@@ -352,6 +360,11 @@ class Emitter:
             if awaited:
                 self._freed.clear()
                 await self._freed.wait()
+
+    @property
+    def is_flushed(self) -> bool:
+        """True when nothing that was sent waits for the end of this turn of the event loop."""
+        return not self._is_flush_due
 
     def credit(self) -> int:
         """How many messages every port takes now."""

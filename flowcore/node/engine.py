@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from flowcore.buffers import BufferExpired, NoRoom
 from flowcore.bus.envelope import Malformed, pack
+from flowcore.node.clock import Clock
 from flowcore.node.commit import Committer
 from flowcore.node.config import parse
 from flowcore.node.context import Context
@@ -65,18 +66,6 @@ class Around(Protocol):
 
     def leave(self, slot: int | None, handled: int = 1) -> None:
         """It has it no longer; so many were handled since `enter`."""
-
-
-class Clock:
-    """The real time; a test brings another."""
-
-    def now_s(self) -> float:
-        """Seconds since 1970."""
-        return time.time()
-
-    def call_later(self, seconds: float, function: Callable[[], None]) -> Any:
-        """Call once; the handle has `cancel()`."""
-        return asyncio.get_running_loop().call_later(seconds, function)
 
 
 class Engine:
@@ -429,6 +418,15 @@ class Engine:
 
     def now_s(self) -> float:
         return self.clock.now_s()
+
+    def is_at_rest(self) -> bool:
+        """With a clock that stands still: nothing goes on here before a message comes or the clock is moved."""
+        busy = self.turns.busy
+        if busy > self.clock.waiting + self.emitter.blocked or not self.emitter.is_flushed:
+            return False
+        if busy:  # handlers that wait for the clock, or for nodes that do; what is behind them waits, too
+            return busy >= self.settings.get("concurrency", 1) or not (self.queue or self.timers_due)
+        return (self.turns.is_paused or not (self.queue or self.timers_due)) and self.committer.is_clean
 
     def is_on_loop(self) -> bool:
         """True in the event loop's thread."""

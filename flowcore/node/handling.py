@@ -118,7 +118,7 @@ class Handling:
     def _refusal(self, work: Any, message: Message) -> Exception | None:
         """Why the handler must not see a message; also brings the payload into the port's form."""
         if (message.deadline_ns is not None or self._age_s is not None) and is_late(
-            work.envelope, self._age_s, time.time_ns()
+            work.envelope, self._age_s, self._engine.clock.now_ns()
         ):
             return _Late()
         if work.wire.check is not None:
@@ -322,7 +322,7 @@ class Handling:
             raise error
 
     async def _limited(self, awaitable: Awaitable[Any]) -> Any:
-        limit = asyncio.timeout(self._timeout_s)
+        limit = self._engine.clock.timeout(self._timeout_s)
         try:
             async with limit:
                 return await awaitable
@@ -434,8 +434,9 @@ class Handling:
         done.append(work)
 
     async def _wait_to_retry(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+        clock = self._engine.clock
+        with contextlib.suppress(TimeoutError), clock.standing():
+            async with clock.timeout(seconds):
                 await self.stopping.wait()
         if self.stopping.is_set():
             raise Stopping

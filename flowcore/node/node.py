@@ -57,6 +57,7 @@ class Node:
     caller: ClassVar[bool] = False  # calls link-ins, to which a deploy wires it (`flowcore.flow.calls`)
     speaks_for_instance: ClassVar[bool] = False  # its status is that of the subflow instance it stands in
     waits: ClassVar[str] = ""  # a config field: how many messages its async handler may have at once, mostly waiting
+    outside: ClassVar[bool | None] = None  # reaches files, machines ..: tests want a stub; None: if a source
     outputs_from: ClassVar[str | None] = None  # a config field that says how many outputs there are, or their names
     inputs_from: ClassVar[str | None] = None
     bus_publish: ClassVar[tuple[str, ...]] = ()  # config fields that hold subjects this node must publish to

@@ -9,8 +9,6 @@ The node's clock (`now_s`, `after`, `every`) stands still until `await node.adva
 
 import asyncio
 import contextlib
-import heapq
-import itertools
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -18,8 +16,9 @@ from functools import partial
 from typing import Any
 
 from flowcore.buffers import Codec, Pools
+from flowcore.node.clock import MovedClock
 from flowcore.node.describe import has_tensors
-from flowcore.node.engine import Clock, Engine
+from flowcore.node.engine import Engine
 from flowcore.node.message import Message
 from flowcore.node.node import Node
 from flowcore.node.ports import In
@@ -28,43 +27,7 @@ from flowcore.node.tensors import Tensors
 from flowcore.node.work import Foreign, ForeignInput
 from flowcore.wires.out_port import Kept, Origin, OutPort
 
-_START_S = 1_750_000_000.0
 _OUTSIDE_BYTES = 1 << 30  # shared memory for tensors that a test puts in, at most
-
-
-class FakeClock(Clock):
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self._now_s = _START_S
-        self._due: list[tuple[float, int, _Handle]] = []
-        self._numbers = itertools.count()
-
-    def now_s(self) -> float:
-        return self._now_s
-
-    def call_later(self, seconds: float, function: Callable[[], None]) -> "_Handle":
-        handle = _Handle(function)
-        heapq.heappush(self._due, (self._now_s + seconds, next(self._numbers), handle))
-        return handle
-
-    def pop_due(self, until_s: float) -> "_Handle | None":
-        """The next call at or before `until_s`; the clock then stands at its time."""
-        while self._due and self._due[0][0] <= until_s:
-            at_s, _, handle = heapq.heappop(self._due)
-            if not handle.is_cancelled:
-                self._now_s = max(self._now_s, at_s)
-                return handle
-        self._now_s = max(self._now_s, until_s)
-        return None
-
-
-class _Handle:
-    def __init__(self, function: Callable[[], None]) -> None:
-        self.function, self.is_cancelled = function, False
-
-    def cancel(self) -> None:
-        self.is_cancelled = True
 
 
 class MemoryStore:
@@ -154,7 +117,7 @@ class Driven:
         self.given_up: list[dict] = []
         self.statuses: list[tuple[str, str]] = []
         self.debugged: list[Any] = []
-        self.clock = FakeClock()
+        self.clock = MovedClock()
         self.store: Any = options.get("store") or MemoryStore()
         self._sent: dict[str, list[Message]] = defaultdict(list)
         self._order: list[Message] = []

@@ -260,7 +260,7 @@ class Turns:
         engine.counts["handled"] += len(done)
         ts = done[-1].envelope.get("ts")
         if isinstance(ts, int):
-            engine.latencies_ms.append((time.time_ns() - ts) / 1e6)
+            engine.latencies_ms.append((engine.clock.now_ns() - ts) / 1e6)
 
     async def _run_timer(self, timer: Timer, thread: HandlerThread) -> None:
         if timer.is_cancelled:

@@ -37,6 +37,7 @@ class BusRights:
         self._turn = asyncio.Lock()
         self._revokes: dict[str, asyncio.TimerHandle] = {}
         self._revoking: set[asyncio.Task[None]] = set()
+        self._granted: dict[str, int] = {}  # by flow: how often rights were given
 
     def everyone(self) -> list[BusUser]:
         """All users as they should be now."""
@@ -71,6 +72,8 @@ class BusRights:
         if self._server is None:
             return
         async with self._turn:
+            # What a deploy before wanted taken back may be needed again; the end of this one says what is not.
+            self._granted[flow] = self._granted.get(flow, 0) + 1
             before = dict(self._nodes)
             for process, plan in plans.items():
                 makers = {process: _user_for, process + _MQTT: _mqtt_user_for} if plan.mqtt else {process: _user_for}
@@ -91,17 +94,19 @@ class BusRights:
             return
         if flow in self._revokes:
             self._revokes[flow].cancel()
-        loop = asyncio.get_running_loop()
+        loop, granted = asyncio.get_running_loop(), self._granted.get(flow, 0)
 
         def begin() -> None:
-            task = loop.create_task(self._revoke(flow, set(plans)))
+            task = loop.create_task(self._revoke(flow, set(plans), granted))
             self._revoking.add(task)
             task.add_done_callback(self._revoking.discard)
 
         self._revokes[flow] = loop.call_later(after_s, begin)
 
-    async def _revoke(self, flow: str, processes: set[str]) -> None:
+    async def _revoke(self, flow: str, processes: set[str], granted: int) -> None:
         async with self._turn:
+            if self._granted.get(flow, 0) != granted:
+                return
             before = dict(self._nodes)
             for key in [key for key in self._nodes if key[0] == flow]:
                 if key[1].removesuffix(_MQTT) in processes:

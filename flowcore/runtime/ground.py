@@ -72,6 +72,8 @@ class Ground:
     runner: str
     start_timeout_s: float
     drain_s: float
+    clock: Callable[[], str]  # the file by which nodes that start tell the time, moved by hand; "": the real time
+    nodes_environ: Mapping[str, str]  # what node processes have in their environment besides
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2 * (os.cpu_count() or 2)))
     _instances: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)  # what was published last
     fork_servers: dict[tuple[str, tuple[str, ...]], ForkServer] = field(default_factory=dict)
@@ -120,7 +122,8 @@ class Ground:
                 needs,
                 tuple(sorted(modules)),
                 runner=self.runner,
-                environ=for_nodes(os.environ) | ({"FLOWCORE_HOST_ID": self.host_id} if self.host_id else {}),
+                environ=for_nodes({**os.environ, **self.nodes_environ})
+                | ({"FLOWCORE_HOST_ID": self.host_id} if self.host_id else {}),
                 on_line=lambda line: event("fork server", logging.WARNING, needs=" ".join(needs), detail=line),
             )
         return self.fork_servers[key]
@@ -157,6 +160,7 @@ class Ground:
             "mode": plan.mode,
             "script_socket": self.zygote.path if plan.script else None,
             "embedded_mqtt": self.rights.mqtt(plan.flow, plan.process) if plan.mqtt else None,
+            "clock": self.clock(),
         }
 
     def _bus(self, plan: ProcessPlan) -> dict[str, str | None]:

@@ -17,7 +17,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -94,6 +94,7 @@ class HostOptions:
     terminal: bool = False  # log lines also as plain text on stderr
     runner: str = "flowcore.runtime.runner"
     commands: bool = True  # nodes that run commands may: `up --no-exec`
+    nodes_environ: Mapping[str, str] = field(default_factory=dict)  # node processes have it besides
 
 
 class Host:
@@ -123,13 +124,16 @@ class Host:
         self.server = None
         self.secrets, self.access = SecretStore(options.folder), AccessStore(options.folder)
         self.is_up, self.stopping = False, False
+        self.clock = ""  # the file of a `SharedTime` by which nodes that start tell the time; "": the real time
         self.lost_name = ""  # why it stepped down, when another host has its name now
         self._data = DataFolder(options.folder)
         self._log: HostLog | None = None
         self._rights = BusRights(self.access)
         self._handovers = Handovers(options.folder)
         self._zygote = ScriptZygote(options.folder)
-        self._types = TypeWatch(for_nodes(os.environ), self._on_types, refuse_commands=not options.commands)
+        self._types = TypeWatch(
+            for_nodes({**os.environ, **options.nodes_environ}), self._on_types, refuse_commands=not options.commands
+        )
         self._health = Health(self._processes, options.heartbeat_s)
         self._tasks: list[asyncio.Task[Any]] = []
         self._stop_asked = asyncio.Event()
@@ -209,6 +213,8 @@ class Host:
             runner=self.options.runner,
             start_timeout_s=self.options.start_timeout_s,
             drain_s=self.options.drain_s,
+            clock=lambda: self.clock,
+            nodes_environ=self.options.nodes_environ,
         )
         self._started += [self._zygote.stop, self._ground.close]
         where = (storage.PLACED, stored_part) if host else ()

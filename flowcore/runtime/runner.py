@@ -23,6 +23,7 @@ from flowcore.bus.connection import Connection
 from flowcore.bus.envelope import MAX_ENVELOPE, join, pack
 from flowcore.flow.types import fits
 from flowcore.node.bus_access import BusAccess
+from flowcore.node.clock import Clock, FlowClock
 from flowcore.node.describe import settled_envelope, shown
 from flowcore.node.engine import Engine
 from flowcore.node.message import Message
@@ -40,6 +41,7 @@ _BEAT_S = 1.0
 _LAST_ACKS_S = 0.05  # how long a replaced process waits for acks of its outputs
 _CONNECT_S = 2.0  # a start does not wait longer for a bus that is away
 _ERRORS_PER_S = 10  # summaries that go to the host; `.error` has them all
+_TURNS_TO_REST = 5
 _LINES_PER_S, _LINES_BURST = 200, 1000  # of the node's log
 STUCK_STATUS, STALE_STATUS = 75, 76
 
@@ -59,6 +61,7 @@ class Runner:
         self.spec, self.page = spec, page
         self.flow, self.node_id = spec["flow"], spec["node"]
         self._mode = spec.get("mode", "run")
+        self.clock = FlowClock(spec["clock"]) if spec.get("clock") else Clock()
         self._ended: asyncio.Future[int] | None = None
         self._state = STARTING
         self._error_budget = float(_ERRORS_PER_S)
@@ -66,6 +69,7 @@ class Runner:
         self._went = False
         self._inherited: bytes | None = None  # handed over to us, not emitted yet
         self._is_rejecting = False
+        self._said = 0  # badges, errors, values shown
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -113,7 +117,9 @@ class Runner:
             on_refused=self._on_refused,
         )
         self.tensors = Tensors(spec["settings"]["pool_mb"] << 20)
-        self.wiring = Wiring(spec, self.connection, node_class.inputs, self._take, self._on_reject, self.tensors)
+        self.wiring = Wiring(
+            spec, self.connection, node_class.inputs, self._take, self._on_reject, self.tensors, self.clock
+        )
         self.wiring.on_malformed = self._on_malformed
         self._given_up = GivenUp(self.connection, self.flow, self.node_id)
         self.engine = Engine(
@@ -128,6 +134,7 @@ class Runner:
             tensors=self.tensors,
             store=record_store(self.connection, spec["state_key"]),
             contexts=BusValues(self.connection),
+            clock=self.clock,
             inc=spec["inc"],
             extras={
                 "bus": BusAccess(self.connection),
@@ -271,6 +278,14 @@ class Runner:
                     port = self.wiring.ports.get(frame["port"] or self.engine.emitter.main or "")
                     envelope = shown(self.tensors.codec.unpack(port.last)) if port and port.last else None
                     self.link.answer(frame, "last", envelope=envelope)
+                case "fire":
+                    assert isinstance(self.clock, FlowClock), "its clock goes by the real time"
+                    self.clock.fire()
+                    self.link.answer(frame, "fired")
+                case "rest?":
+                    self.link.answer(frame, "rest", **await self._rest(frame["flush"]))
+                case "shrink":
+                    self.engine.committer.shrink()
                 case "consumer_failed":
                     self.wiring.set_consumer_failed(frame["wire"], frame["failed"])
         except Exception as e:
@@ -289,13 +304,34 @@ class Runner:
 
     def _inject(self, frame: dict[str, Any]) -> None:
         port = frame.get("port") or next(iter(self.spec["inputs"]), "")
-        body = {"payload": frame.get("payload"), "topic": frame.get("topic") or "", "ts": time.time_ns()}
+        body = {"payload": frame.get("payload"), "topic": frame.get("topic") or "", "ts": self.clock.now_ns()}
+        if frame.get("meta"):
+            body["meta"] = frame["meta"]
         try:
             self.wiring.inject(port, [body])
         except LookupError as e:
             self.link.answer(frame, "injected", error=str(e))
         else:
             self.link.answer(frame, "injected", error=None)
+
+    async def _rest(self, with_flush: bool) -> dict[str, Any]:
+        """Whether anything goes on here, when it will by itself, and a mark that is another after anything went on.
+
+        With `with_flush` all that was said is on its way from the bus before this is answered, and all that the bus had
+        for us has come.
+        """
+        if with_flush:
+            with contextlib.suppress(TimeoutError):
+                await self.connection.flush()
+        for _ in range(_TURNS_TO_REST):  # a task that was just woken gets to what it does
+            await asyncio.sleep(0)
+        engine, clock = self.engine, self.clock
+        fired = clock.fired if isinstance(clock, FlowClock) else 0
+        sent = [*self.wiring.progress(), engine.committer.commits, self._said]
+        mark = (*sent, *engine.counts.values(), engine.turns.busy, fired)
+        is_at_rest = self._state == RUNNING and engine.is_at_rest() and not self.wiring.is_ack_due
+        due_s = clock.next_due_s() if isinstance(clock, FlowClock) else None
+        return {"is_at_rest": is_at_rest, "mark": mark, "sent": sent, "due_s": due_s}
 
     def _apply_mode(self) -> None:
         engine = self.engine
@@ -381,6 +417,7 @@ class Runner:
         self._publish_event(kind, body)
 
     def _publish_event(self, kind: str, body: dict) -> None:
+        self._said += kind != "stats"
         try:
             data = pack(body)
         except (TypeError, ValueError):

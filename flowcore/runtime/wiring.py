@@ -17,6 +17,7 @@ from flowcore.bus.connection import Connection
 from flowcore.bus.envelope import Malformed, json_foreign, unpack_foreign
 from flowcore.flow.resolved import WireSpec
 from flowcore.node.calls import caller_of
+from flowcore.node.clock import Clock, FlowClock
 from flowcore.node.ports import In
 from flowcore.node.tensors import Tensors, inline_alone
 from flowcore.node.work import Foreign, ForeignInput
@@ -45,6 +46,7 @@ class Wiring:
         take: queues works for the engine.
         on_reject: called with a message that a wire will not carry, and why.
         tensors: of the process.
+        clock: of its node: where it stands still, acks are said at once, since what is at rest must have said them.
     """
 
     def __init__(
@@ -55,7 +57,10 @@ class Wiring:
         take: Callable[[list[Any]], None],
         on_reject: Callable[[Kept, Exception], None],
         tensors: Tensors,
+        clock: Clock | None = None,
     ) -> None:
+        self._clock = clock or Clock()
+        self._ack_s = 0.0 if isinstance(self._clock, FlowClock) else ACK_TIMER_S
         self.flow, self.node, self.replica = spec["flow"], spec["node"], spec.get("replica")
         self.inc = spec["inc"]
         self.connection = connection
@@ -108,7 +113,9 @@ class Wiring:
     def port(self, name: str) -> OutPort:
         """An output; hidden ones come into being when they are first wired."""
         if name not in self.ports:
-            self.ports[name] = OutPort(self._origin, name, self._publish, self._codec, self.fetching.shown.add)
+            self.ports[name] = OutPort(
+                self._origin, name, self._publish, self._codec, self.fetching.shown.add, self._clock.now_ns
+            )
             self.on_new_port(self.ports[name])
         return self.ports[name]
 
@@ -460,7 +467,7 @@ class Wiring:
             self._answer(reply, {"ok": False, "error": fault})
             return
         try:
-            messages = _from_outside(data)
+            messages = _from_outside(data, self._clock.now_ns())
         except Malformed as e:
             self._malformed(subject, e)
             self._answer(reply, {"ok": False, "error": str(e)})
@@ -499,7 +506,7 @@ class Wiring:
     def _ack_soon(self) -> None:
         if not self._ack_due:
             self._ack_due = True
-            self._loop.call_later(ACK_TIMER_S, self._say_unsaid)
+            self._loop.call_later(self._ack_s, self._say_unsaid)
 
     def _say_unsaid(self) -> None:
         self._ack_due = False
@@ -533,6 +540,18 @@ class Wiring:
             self._arm(TICK_S if is_busy else IDLE_TICK_S)
 
     # -- looking --------------------------------------------------------------------------------------------------
+
+    @property
+    def is_ack_due(self) -> bool:
+        """True while something done is not acked yet."""
+        return self._ack_due
+
+    def progress(self) -> list[int]:
+        """Numbers of which one is another after any message came, went or was acked."""
+        ports = [port.sent for port in self.ports.values()]
+        owed = [len(wire.owed_messages()) for wire in self.outs.values()]
+        taken = [count for wire in self.ins.values() for count in (wire.counts["taken"], wire.queued)]
+        return [*ports, *owed, *taken, *(wire.queued for wire in self._outside.values()), len(self.outs)]
 
     def unacked(self) -> dict[str, int]:
         """Wire id -> messages that a reliable or durable wire still owes."""
@@ -593,7 +612,7 @@ def _named(spec: WireSpec) -> list[tuple[str, WireSpec]]:
     return [(f"{spec.id}#{k}", spec) for k in range(spec.producer_replicas)]
 
 
-def _from_outside(data: bytes) -> list[dict]:
+def _from_outside(data: bytes, now_ns: int) -> list[dict]:
     """What outsiders send: msgpack or JSON; one envelope, or an array of them; `{"payload": 5}` is enough.
 
     Raises:
@@ -614,6 +633,6 @@ def _from_outside(data: bytes) -> list[dict]:
         for key in ("origin", "deadline"):
             if type(one.get(key)) is int and 0 <= one[key] < 1 << 63:
                 kept[key] = one[key]
-        kept["ts"] = time.time_ns()
+        kept["ts"] = now_ns
         messages.append(kept)
     return messages

@@ -66,6 +66,7 @@ class OutPort:
         publish: sends bytes on a subject, at once; False when the bus is away.
         codec: packs envelopes; a process's ports share one.
         on_held: called with the port's name and the slots that a message of it names.
+        now_ns: what time is written into envelopes, nanoseconds UTC.
     """
 
     def __init__(
@@ -75,8 +76,10 @@ class OutPort:
         publish: Publish,
         codec: Codec = PLAIN,
         on_held: Callable[[str, tuple[Any, ...]], None] = lambda name, holds: None,
+        now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.name = name
+        self._now_ns = now_ns
         self.epoch = origin.epoch
         self.seq = 0
         self.wires: list[OutWire] = []
@@ -133,7 +136,7 @@ class OutPort:
             What the codec raises when there is no slot for a tensor. In all cases nothing has changed.
         """
         seq = self.seq + 1
-        ts = time.time_ns()
+        ts = self._now_ns()
         envelope = {
             "epoch": self.epoch,
             "seq": seq,

@@ -9,8 +9,9 @@ from pydantic import BaseModel
 
 from flowcore.bus.envelope import MAX_ENVELOPE, pack, unpack
 from flowcore.node import In, Node, Out
+from flowcore.node.clock import MovedClock
 from flowcore.node.runs import Call
-from flowcore.node.testing import FakeClock, MemoryStore, drive
+from flowcore.node.testing import MemoryStore, drive
 from flowcore.node.work import HandlerThread
 from flowcore.wires.out_port import Kept, Origin
 
@@ -371,7 +372,7 @@ class CancelsTimer(Node):
 async def test_a_timer_is_called_off_in_the_loops_thread(monkeypatch):
     """A handle of the event loop is not safe to touch from a handler's thread."""
     threads = []
-    real = FakeClock.call_later
+    real = MovedClock.call_later
 
     def call_later(self, seconds, function):
         handle = real(self, seconds, function)
@@ -379,7 +380,7 @@ async def test_a_timer_is_called_off_in_the_loops_thread(monkeypatch):
         handle.cancel = lambda: (threads.append(threading.get_ident()), cancel())
         return handle
 
-    monkeypatch.setattr(FakeClock, "call_later", call_later)
+    monkeypatch.setattr(MovedClock, "call_later", call_later)
     async with drive(CancelsTimer) as node:
         await node.put("begin")
         await node.put("end")

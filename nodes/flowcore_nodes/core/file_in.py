@@ -24,6 +24,7 @@ class FileIn(Node):
     title = "File in"
     category = "storage"
     icon = "file-input"
+    outside = True
 
     class Config(NodeConfig):
         path: str = field(

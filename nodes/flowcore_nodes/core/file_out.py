@@ -23,6 +23,7 @@ class FileOut(Node):
     title = "File out"
     category = "storage"
     icon = "file-output"
+    outside = True
 
     class Config(NodeConfig):
         path: str = field(

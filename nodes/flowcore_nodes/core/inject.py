@@ -22,6 +22,7 @@ class Inject(Node):
     title = "Inject"
     category = "core"
     icon = "play"
+    outside = False
 
     class Config(NodeConfig):
         kind: Literal["value", "now", "timestamp"] = field(

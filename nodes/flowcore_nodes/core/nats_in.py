@@ -20,6 +20,7 @@ class NatsIn(Node):
     title = "NATS in"
     category = "network"
     icon = "radio-receiver"
+    outside = True
     bus_subscribe = ("subject",)
 
     class Config(NodeConfig):

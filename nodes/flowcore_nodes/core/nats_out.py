@@ -19,6 +19,7 @@ class NatsOut(Node):
     title = "NATS out"
     category = "network"
     icon = "radio-tower"
+    outside = True
     bus_publish = ("subject",)
 
     class Config(NodeConfig):

@@ -24,6 +24,7 @@ class MqttIn(Connects):
     type = "iot/mqtt-in"
     title = "mqtt in"
     icon = "radio"
+    outside = True
     mqtt_subscribe = ("topic",)
     mqtt_publish = ("birth.topic", "close.topic", "will.topic")
 

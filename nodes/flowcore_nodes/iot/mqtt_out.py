@@ -19,6 +19,7 @@ class MqttOut(Connects):
     type = "iot/mqtt-out"
     title = "mqtt out"
     icon = "radio-tower"
+    outside = True
     mqtt_publish = ("topic", "allow", "birth.topic", "close.topic", "will.topic")
 
     class Config(LinkConfig):
