@@ -47,6 +47,7 @@ check: install
 docs: install
 	$(BIN)/python -m flowcore.runtime.control.reference docs/control.md
 	$(BIN)/python -m flowcore.flow
+	$(BIN)/python -m flowcore.testing.schema
 	$(BIN)/python -m flowcore.runtime.type_pages docs/nodes --flows flows
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 

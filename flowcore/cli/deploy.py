@@ -24,9 +24,10 @@ def deploy(
 ) -> None:
     """Deploy flow files: only what changed restarts. Starts a runtime in the background when none runs."""
     from flowcore.cli import background, link, out
-    from flowcore.cli.files import base_of, flow_id, read_flow_file, remember_base
+    from flowcore.cli.files import base_of, flow_id, read_flow_file, remember_base, without_tests
     from flowcore.cli.summary import summary
 
+    files = without_tests(files)
     _check_use(files, only, full, base, force)
     texts = [read_flow_file(file) for file in files]
     ids = [flow_id(text) for text in texts]

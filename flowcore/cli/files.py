@@ -12,6 +12,7 @@ from typing import Any
 
 from flowcore.cli.out import Failed, Misused
 from flowcore.flow.source import SourceError, decoded
+from flowcore.testing.names import is_tests
 
 _BASES = "bases.json"
 MAX_BYTES = 8 * 1024 * 1024
@@ -35,6 +36,18 @@ def read_flow_file(path: Path) -> str:
         raise Failed(f"{path}:{e.line}: {e}", "A flow file is JSON in UTF-8.") from None
     except OSError as e:
         raise Failed(f"{path}: {e.strerror}", "See that it can be read.") from None
+
+
+def without_tests(files: list[Path]) -> list[Path]:
+    """Of files that a pattern such as flows/*.json gave, those that hold flows and not their tests.
+
+    Raises:
+        Misused: they all hold tests.
+    """
+    flows = [file for file in files if not is_tests(file)]
+    if files and not flows:
+        raise Misused(f"{files[0]} holds the tests of a flow", f"Run them: flowcore test {files[0]}")
+    return flows
 
 
 def flow_id(text: str) -> str | None:

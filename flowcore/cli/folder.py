@@ -18,6 +18,7 @@ from flowcore.flow.format import format_flow
 from flowcore.runtime.control import OPERATIONS
 from flowcore.runtime.control.errors import explain
 from flowcore.runtime.results import UnknownFlow
+from flowcore.testing.names import is_tests
 
 if TYPE_CHECKING:
     from flowcore.runtime.host import Host
@@ -48,7 +49,7 @@ class FlowFolder:
         from watchfiles import Change, awatch
 
         def is_flow(_: Change, path: str) -> bool:
-            return path.endswith(".json") and not Path(path).name.startswith(".")
+            return path.endswith(".json") and _is_flow(Path(path))
 
         # A word of the kernel means only: look. So what came before it was listening, or got lost, is seen as well.
         async for _ in awatch(
@@ -64,7 +65,7 @@ class FlowFolder:
 
     async def scan(self) -> None:
         """Take each file that is not as it was at the last look."""
-        there = {file: _stamp(file) for file in sorted(self._folder.glob("*.json")) if not file.name.startswith(".")}
+        there = {file: _stamp(file) for file in sorted(self._folder.glob("*.json")) if _is_flow(file)}
         for file in [file for file in self._stamps if file not in there]:
             del self._stamps[file]
             self._gone(file)
@@ -178,3 +179,8 @@ def _stamp(file: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return now.st_mtime_ns, now.st_size, now.st_ino
+
+
+def _is_flow(file: Path) -> bool:
+    """Not hidden, and not the tests of a flow."""
+    return not file.name.startswith(".") and not is_tests(file)

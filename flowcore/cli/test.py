@@ -42,7 +42,7 @@ def _test_files(files: list[Path]) -> list[Path]:
         Failed: a file is not there, or has no cases beside it.
     """
     from flowcore.cli import out
-    from flowcore.testing.check import SUFFIX, tests_of
+    from flowcore.testing.names import SUFFIX, tests_of
 
     found: list[Path] = []
     for file in files:
@@ -83,6 +83,9 @@ async def _once(rig: "Rig", paths: list[Path], only: str, junit: Path | None, js
     from flowcore.testing.run import run_case
 
     cases, problems = _checked(rig, paths)
+    if not json:
+        for trouble in rig.host.type_problems:
+            out.note(trouble)
     if problems:
         if json:
             out.line({"passed": False, "problems": problems, "cases": []})
@@ -149,7 +152,7 @@ async def _watch(rig: "Rig", paths: list[Path], only: str, junit: Path | None, j
 def _flows(path: Path) -> list[Path]:
     import json
 
-    from flowcore.testing.check import flow_of
+    from flowcore.testing.names import flow_of
 
     try:
         named = json.loads(path.read_text()).get("flow", "")

@@ -84,20 +84,22 @@ def up(
     import uvloop
 
     from flowcore.cli import out
+    from flowcore.cli.files import without_tests
     from flowcore.cli.serve import Serve, ServeOptions
 
     _check_host(host, nats, has_files=bool(flows or watch))
     certificate = _certificate(tls_cert, tls_key, nats)
     _check_nats_ca(nats_ca, nats)
     _check_listen(listen, nats, data, certificate is not None, editor)
-    for file in flows or []:
+    flows = without_tests(flows or [])
+    for file in flows:
         if not file.is_file():
             raise out.Failed(f"{file}: no such file", "Give the path of a flow file, for example flows/factory.json")
     if watch is not None and not watch.is_dir():
         raise out.Failed(f"{watch}: no such folder", f"Make it: mkdir {watch}")
     options = ServeOptions(
         data=data,
-        flows=tuple(flows or ()),
+        flows=tuple(flows),
         watch=watch,
         table=table,
         simulate=tuple(simulate or ()),

@@ -11,18 +11,19 @@ from flowcore.cli.options import DATA, Data, Json
 def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...")], data: Data = DATA, json: Json = False
 ) -> None:
-    """Check flow files with the node types installed here; needs no runtime and changes nothing."""
+    """Check flow files, and test files, with the node types installed here; needs no runtime and changes nothing."""
     import os
 
     from flowcore.cli import out
     from flowcore.cli.files import read_flow_file
     from flowcore.cli.types import installed_types
     from flowcore.flow.validate import check
+    from flowcore.testing.names import is_tests
 
     types, troubles = installed_types()
     secrets = _secret_names(data)
     results: list[dict[str, Any]] = []
-    texts = {file: read_flow_file(file) for file in files}
+    texts = {file: read_flow_file(file) for file in files if not is_tests(file)}
     documents = {file: check(text, str(file), types, os.environ, secrets).document for file, text in texts.items()}
     for file, text in texts.items():
         others = [document for other, document in documents.items() if other != file and document is not None]
@@ -38,6 +39,7 @@ def validate(
                 "notes": list(checked.resolved.notes) if checked.resolved is not None else [],
             }
         )
+    results += [_of_tests(file, types) for file in files if is_tests(file)]
     valid = all(each["valid"] for each in results)
     if json:
         out.line({"valid": valid, "files": results, "plugin_problems": troubles})
@@ -51,6 +53,22 @@ def validate(
             (out.show if each["valid"] else out.note)(f"{each['file']}: {'valid' if each['valid'] else count}")
     if not valid:
         raise typer.Exit(1)
+
+
+def _of_tests(file: Path, types: Any) -> dict[str, Any]:
+    from flowcore.cli.files import read_flow_file
+    from flowcore.testing.check import check_file
+
+    read_flow_file(file)  # it says better what is wrong with a file that cannot be read
+    checked = check_file(file, types)
+    return {
+        "file": str(file),
+        "flow": None,
+        "valid": not checked.errors,
+        "errors": len(checked.errors),
+        "problems": [str(problem) for problem in checked.problems],
+        "notes": [],
+    }
 
 
 def _secret_names(data: Path) -> set[str] | None:

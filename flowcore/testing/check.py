@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ from flowcore.flow.source import Source, SourceError, decoded
 from flowcore.flow.types import NodeTypeInfo
 from flowcore.flow.validate import check
 from flowcore.flow.wording import faults, tell
+from flowcore.runtime.typelist import describe
+from flowcore.testing import stubs
 from flowcore.testing.document import Layout, runnable, with_env, with_stubs
 from flowcore.testing.match import check_patterns
 from flowcore.testing.model import FORMAT, STEPS, Case, Expect, Expected, Put, Stub, StubUse, TestFile, given
+from flowcore.testing.names import SUFFIX, flow_of
 from flowcore.testing.schema import validators
-
-SUFFIX = ".test.json"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Ready:
     stubs: dict[str, StubUse]
     real: tuple[str, ...]
     secrets: dict[str, str]
+    layout: Layout | None = None  # of its flow with its stubs, once it was checked
 
     @property
     def id(self) -> str:
@@ -54,16 +56,6 @@ class Checked:
     def errors(self) -> list[Problem]:
         """What keeps the file from being run."""
         return [problem for problem in self.problems if problem.severity == "error"]
-
-
-def flow_of(file: Path, named: str) -> Path:
-    """The flow's file that a test file is for."""
-    return file.parent / named if named else file.with_name(f"{file.name.removesuffix(SUFFIX)}.json")
-
-
-def tests_of(flow: Path) -> Path:
-    """The test file beside a flow's file."""
-    return flow if flow.name.endswith(SUFFIX) else flow.with_name(f"{flow.stem}{SUFFIX}")
 
 
 def check_file(path: Path, types: Mapping[str, NodeTypeInfo]) -> Checked:
@@ -107,9 +99,17 @@ def check_file(path: Path, types: Mapping[str, NodeTypeInfo]) -> Checked:
             )
         )
     _check_names([ready.case for ready in cases], report)
+    laid_out: dict[str, Layout | list[str]] = {}
     for index, ready in enumerate(cases):
-        _Meaning(ready, found, types, f"/cases/{index}", report).check()
+        cases[index] = _Meaning(ready, types, f"/cases/{index}", report, laid_out).check()
     return Checked(cases, report.problems(filename, source.line))
+
+
+def check_case(ready: Ready, types: Mapping[str, NodeTypeInfo]) -> tuple[Ready, list[str]]:
+    """A case that was made in Python: with its layout, and what is wrong with it."""
+    report = Report()
+    checked = _Meaning(ready, types, "", report, {}).check()
+    return checked, [one.message for one in report]
 
 
 def _shape(value: Any, report: Report) -> TestFile | None:
@@ -204,22 +204,27 @@ class _Meaning:
     """One case against its flow."""
 
     def __init__(
-        self, ready: Ready, file: TestFile, types: Mapping[str, NodeTypeInfo], at: str, report: Report
+        self,
+        ready: Ready,
+        types: Mapping[str, NodeTypeInfo],
+        at: str,
+        report: Report,
+        laid_out: dict[str, Layout | list[str]],
     ) -> None:
-        self._ready, self._file, self._types, self._at, self._report = ready, file, types, at, report
+        self._ready, self._types, self._at, self._report, self._laid_out = ready, types, at, report, laid_out
 
-    def check(self) -> None:
+    def check(self) -> Ready:
+        """The case with its layout; what is wrong is in the report."""
         ready, report = self._ready, self._report
         _check_stubs(ready.case.stubs, f"{self._at}/stubs", report)
-        layout = layout_of(ready, self._types, "TEST_DIR")
+        layout = self._layout()
         if isinstance(layout, list):
             for problem in layout:
                 report.error(self._at, f"its flow cannot run: {problem}")
-            return
+            return ready
         for node in ready.stubs:
             if layout.ports(node) is None:
                 report.error(self._where("stubs", node), layout.why_not(node, report), at_key=True)
-        document = with_stubs(with_env(ready.flow, ready.env, "TEST_DIR"), layout, ready.stubs)
         for node, use in ready.stubs.items():
             if node in layout.stubbed:
                 self._check_stub(node, use, layout.stubbed[node])
@@ -233,10 +238,16 @@ class _Meaning:
             report.error(f"{self._at}/name", f"{what}: {do}")
         for index, step in enumerate(ready.case.steps):
             self._check_step(step, f"{self._at}/steps/{index}", layout)
-        types = {**self._types, **stub_types()}
-        for problem in check(json.dumps(document), str(ready.flow_file), types, os.environ).errors:
-            if not report.errors:
-                report.error(self._at, f"its flow cannot run: {problem.pointer}: {problem.message}")
+        return replace(ready, layout=layout)
+
+    def _layout(self) -> Layout | list[str]:
+        """Cases with the same env and stubs have the same one."""
+        ready = self._ready
+        stubs = {node: use if isinstance(use, str) else use.model_dump_json() for node, use in ready.stubs.items()}
+        key = json.dumps([ready.env, stubs], sort_keys=True)
+        if key not in self._laid_out:
+            self._laid_out[key] = layout_of(ready, self._types, "TEST_DIR")
+        return self._laid_out[key]
 
     def _where(self, name: str, node: str) -> str:
         own = getattr(self._ready.case, name)
@@ -280,9 +291,9 @@ class _Meaning:
         elif given(step, "advance") and not is_moved:
             report.error(f"{at}/advance", 'time goes by itself here ("clock": "real")', at_key=True)
         for verb in ("kill", "wait", "pause", "resume"):
-            node = getattr(step, verb, None)
-            if node is not None and node not in layout.resolved.nodes and node not in layout.stubbed:
-                report.error(f"{at}/{verb}", layout.why_not(node, report))
+            name = getattr(step, verb, None)
+            if name is not None and name not in layout.running.nodes:
+                report.error(f"{at}/{verb}", layout.why_not(name, report))
 
     def _check_content(self, step: Put, at: str) -> None:
         try:
@@ -334,20 +345,23 @@ def read_payloads(step: Put, folder: Path) -> list[Any]:
     return [json.loads(line) for line in content.decode().splitlines() if line.strip()]
 
 
-def stub_types() -> dict[str, NodeTypeInfo]:
-    """The stub as a node type: the plug-in that brings it is seen by the test runtime alone."""
-    from flowcore.runtime.typelist import describe
-    from flowcore.testing.stubs import TYPE, Stub
-
-    return {TYPE: describe(Stub)}
-
-
 def layout_of(ready: Ready, types: Mapping[str, NodeTypeInfo], folder: str) -> Layout | list[str]:
-    """The nodes and ports of a case's flow, without its stubs; or what is wrong with the flow."""
+    """The nodes and ports of a case's flow, and its stubs; or what is wrong with the flow."""
     document = with_env(ready.flow, ready.env, folder)
     whole = runnable(types)
     checked = check(json.dumps(document), str(ready.flow_file), whole, os.environ)
     if checked.document is None or checked.resolved is None:
         own = check(ready.flow_file.read_bytes(), str(ready.flow_file), whole, os.environ)  # its lines, if it is wrong
         return [str(problem) for problem in (own.errors or checked.errors)]
-    return Layout(checked.document, checked.resolved, whole)
+    layout = Layout(checked.document, checked.resolved, whole)
+    stubbed = with_stubs(document, layout, ready.stubs)
+    running = check(json.dumps(stubbed), str(ready.flow_file), {**types, **stub_types()}, os.environ)
+    if running.resolved is None:
+        return [f"{problem.pointer}: {problem.message}" for problem in running.errors]
+    layout.running = running.resolved
+    return layout
+
+
+def stub_types() -> dict[str, NodeTypeInfo]:
+    """The stub as a node type: the plug-in that brings it is seen by the test runtime alone."""
+    return {stubs.TYPE: describe(stubs.Stub)}

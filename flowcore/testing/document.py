@@ -45,12 +45,14 @@ class Layout:
         document: of the flow as it is.
         resolved: of the flow as it is.
         stubbed: the nodes and instances that stubs stand for: (inputs, outputs) of each.
+        running: of the flow with its stubs.
     """
 
     document: FlowDocument
     resolved: ResolvedFlow
     types: Mapping[str, NodeTypeInfo]
     stubbed: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
+    running: ResolvedFlow = field(default_factory=lambda: ResolvedFlow(""))
 
     def nodes(self) -> list[str]:
         """Ids of what a case may name."""
@@ -71,6 +73,8 @@ class Layout:
 
     def ports(self, node: str) -> tuple[list[str], list[str]] | None:
         """Inputs and outputs of a node or an instance; None when there is none of that name."""
+        if self._stub_around(node):
+            return None
         if node in self.resolved.nodes:
             spec = self.resolved.nodes[node]
             info = self.types.get(spec.type)
@@ -81,8 +85,13 @@ class Layout:
         subflow = self.document.subflows.get(self._instances().get(node, ""))
         return None if subflow is None else (list(subflow.inputs), list(subflow.outputs))
 
+    def _stub_around(self, node: str) -> str:
+        return next((instance for instance in self.stubbed if node.startswith(f"{instance}:")), "")
+
     def why_not(self, node: str, report: Report) -> str:
         """Why a case can't name this node."""
+        if instance := self._stub_around(node):
+            return f"'{node}' is inside '{instance}', in whose place is a stub"
         scope: Any = self.document
         *instances, last = node.split(":")
         for name in instances:
@@ -135,10 +144,10 @@ class Layout:
             spots, why = self.seen_at(start, report)
             if why:
                 return [], why
-            wires = {f"{wire.producer}.{wire.port}": wire for wire in self.resolved.wires}
+            wires = {f"{wire.producer}.{wire.port}": wire for wire in self.running.wires}
             ends = [
                 f"{wire.consumer}.{wire.in_port}"
-                for wire in self.resolved.wires
+                for wire in self.running.wires
                 if f"{wire.producer}.{wire.port}" == start
             ]
             if end in ends:
@@ -159,7 +168,7 @@ class Layout:
             if node in self.stubbed:
                 return [(node, "out", GOT + port)], ""
             if node in self.resolved.nodes:
-                into = [wire for wire in self.resolved.wires if (wire.consumer, wire.in_port) == (node, port)]
+                into = [wire for wire in self.running.wires if (wire.consumer, wire.in_port) == (node, port)]
                 return [(node, "in", port), *((wire.producer, "out", wire.port) for wire in into)], ""
             subflow = self.document.subflows[self._instances()[node]]
             return self._all_seen([f"{node}:{endpoint}" for endpoint in subflow.inputs[port]], report)
@@ -184,7 +193,7 @@ class Layout:
             node
             for node, spec in self.resolved.nodes.items()
             if node not in self.stubbed
-            and not any(node.startswith(f"{instance}:") for instance in self.stubbed)
+            and not self._stub_around(node)
             and node not in real
             and (info := self.types.get(spec.type)) is not None
             and info.outside

@@ -7,7 +7,6 @@ NotRunnable    the flow cannot be deployed, or a place in it is not there
 import asyncio
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from flowcore.bus.jsonable import from_jsonable, jsonable
@@ -26,6 +25,7 @@ _PATIENCE_S = 2.0  # real time that a node which reaches beyond the flow gets
 _REAL_S = 5.0  # how long an expectation waits in real time that says nothing else
 _LOOK_S = 0.05
 _SHOWN = 10
+_AT_ONCE = 100
 
 
 class Unmet(AssertionError):
@@ -62,7 +62,7 @@ class Trial:
             NotRunnable: what is wrong with the flow, or which node of it does not start.
         """
         ready, host = self._ready, self._host
-        layout = layout_of(ready, self._rig.types, str(self.folder))
+        layout = ready.layout or layout_of(ready, self._rig.types, str(self.folder))
         if isinstance(layout, list):
             raise NotRunnable("\n".join(layout))
         self.layout: Layout = layout
@@ -126,9 +126,9 @@ class Trial:
             case Wait():
                 await self.wait(step.wait, step.state, step.within_s)
             case Pause():
-                await self._set_mode(step.pause, "paused")
+                await self.set_mode(step.pause, "paused")
             case Resume():
-                await self._set_mode(step.resume, "run")
+                await self.set_mode(step.resume, "run")
 
     async def _put(self, step: Put) -> None:
         if step.file is not None:
@@ -148,23 +148,33 @@ class Trial:
         targets, why = self.layout.puts_into(node, port, report)
         if why:
             raise NotRunnable(why)
-        for payload in payloads:
-            for target, name in targets:
-                await self._inject(target, name, payload, topic, meta or {})
-            if every_s and self.motion is not None:
+        if every_s and self.motion is not None:
+            for payload in payloads:
+                await self._inject(targets, [payload], topic, meta or {})
                 await self.motion.advance(every_s)
+        else:
+            await self._inject(targets, payloads, topic, meta or {})
         await self.settle()
 
-    async def _inject(self, node: str, port: str, payload: Any, topic: str, meta: dict) -> None:
-        found = self._host.reconciler.runs[self.flow].of_node(node)
-        if not found:
-            raise NotRunnable(f"node '{node}' has no process")
-        one = next((one for one in found if one.is_up), found[0])
+    async def _inject(
+        self, targets: Sequence[tuple[str, str]], payloads: Sequence[Any], topic: str, meta: dict[str, Any]
+    ) -> None:
         self._stir()
-        self.recorder.put(node, port, payload, topic, meta)
-        answer = await one.request("inject", "injected", port=port, payload=payload, topic=topic, meta=meta)
-        if answer.get("error"):
-            raise NotRunnable(str(answer["error"]))
+        for node, port in targets:
+            found = self._host.reconciler.runs[self.flow].of_node(node)
+            if not found:
+                raise NotRunnable(f"node '{node}' has no process")
+            one = next((one for one in found if one.is_up), found[0])
+            for payload in payloads:
+                self.recorder.put(node, port, payload, topic, meta)
+            for begin in range(0, len(payloads), _AT_ONCE):
+                asked = [
+                    one.request("inject", "injected", port=port, payload=payload, topic=topic, meta=meta)
+                    for payload in payloads[begin : begin + _AT_ONCE]
+                ]
+                for answer in await asyncio.gather(*asked):
+                    if answer.get("error"):
+                        raise NotRunnable(str(answer["error"]))
 
     async def advance(self, seconds: float) -> None:
         """Move the time."""
@@ -207,7 +217,8 @@ class Trial:
             now = f"; it is {', '.join(seen())}" if seen is not None else ""
             raise Unmet([f"waited {within_s:g} s for {what}{now}"]) from None
 
-    async def _set_mode(self, node: str, mode: str) -> None:
+    async def set_mode(self, node: str, mode: str) -> None:
+        """Let a node handle nothing more (`paused`), or go on (`run`)."""
         for one in self._host.reconciler.runs[self.flow].of_node(node):
             self._stir()
             one.set_mode(mode)
@@ -411,8 +422,3 @@ def _error(message: Message) -> str:
     failed = body.get("message")
     of = f" (on {told(jsonable(failed.get('payload')))})" if isinstance(failed, dict) else ""
     return what + of
-
-
-def folder_of(trial: Trial) -> Path:
-    """Where `${TEST_DIR}` of a flow under test is."""
-    return trial.folder

@@ -13,7 +13,9 @@ from flowcore.runtime.host import Host, HostOptions
 from flowcore.simulate.devices import make
 from flowcore.simulate.player import Broker, Player
 
-FLOWS = sorted((Path(__file__).parents[2] / "flows").glob("*.json"))
+FLOWS = sorted(
+    path for path in (Path(__file__).parents[2] / "flows").glob("*.json") if not path.name.endswith(".test.json")
+)
 
 
 @pytest.fixture
