@@ -90,8 +90,8 @@ class Layout:
 
     def why_not(self, node: str, report: Report) -> str:
         """Why a case can't name this node."""
-        if instance := self._stub_around(node):
-            return f"'{node}' is inside '{instance}', in whose place is a stub"
+        if stubbed := self._stub_around(node):
+            return f"'{node}' is inside '{stubbed}', in whose place is a stub"
         scope: Any = self.document
         *instances, last = node.split(":")
         for name in instances:
