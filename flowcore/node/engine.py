@@ -425,7 +425,7 @@ class Engine:
         if busy > self.clock.waiting + self.emitter.blocked or not self.emitter.is_flushed:
             return False
         if busy:  # handlers that wait for the clock, or for nodes that do; what is behind them waits, too
-            return busy >= self.settings.get("concurrency", 1) or not (self.queue or self.timers_due)
+            return busy >= self.concurrency or not (self.queue or self.timers_due)
         return (self.turns.is_paused or not (self.queue or self.timers_due)) and self.committer.is_clean
 
     def is_on_loop(self) -> bool:

@@ -106,7 +106,7 @@ def test_a_file_with_errors_is_not_run(gate):
         "(steps: put, expect, advance, kill, wait, pause, resume)",
         "gate.test.json:23 /cases/1/steps/0/advance: must be greater than 0, is -1",
         "gate.test.json:27 /cases/1/steps/1/paylod: no field 'paylod' is known here; did you mean 'payload'? "
-        "(it has: note, payload, has, topic, meta, expect, messages, unordered, skip, count, none, within_s)",
+        "(it has: payload, has, topic, meta, note, expect, messages, unordered, skip, count, none, within_s)",
         "3 errors. No case was run.",
     ]
     gate.write(
