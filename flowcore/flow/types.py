@@ -59,10 +59,8 @@ class NodeTypeInfo:
     """A node type as data: what the palette, the validator and the reconciler need to know of it.
 
     `missing` is the `pip install` line that brings what the type lacks, None when it can run. `refused` says why this
-    runtime does not run it though it could. `outputs_from` and
-    `inputs_from` name a config field that gives further ports, see `output_ports`.
-    `missing` is the `pip install` line that brings what the type lacks, None when it can run. `outputs_from` and
-    `inputs_from` name a config field that gives further ports, see `output_ports`. `outside`: reaches beyond the flow.
+    runtime does not run it though it could. `outputs_from` and `inputs_from` name a config field that gives further
+    ports, see `output_ports`. `outside`: it reaches beyond the flow.
     """
 
     type: str

@@ -93,7 +93,7 @@ def describe(node: type[Node], distribution: str = "", version: str = "") -> Nod
         inputs_from=node.inputs_from,
         bus_publish=tuple(node.bus_publish),
         bus_subscribe=tuple(node.bus_subscribe),
-        outside=node.is_source() if node.outside is None else node.outside,
+        outside=(node.is_source() or node.runs_commands) if node.outside is None else node.outside,
         module=node.__module__,
         qualname=node.__qualname__,
         distribution=distribution,
