@@ -41,6 +41,10 @@ class Clock:
         """As `asyncio.timeout`, by this clock."""
         return asyncio.timeout(seconds)
 
+    def within(self, seconds: float | None) -> Any:
+        """As `timeout`, of a handler that only waits for others inside: it is at rest meanwhile."""
+        return self.timeout(seconds)
+
     @contextlib.contextmanager
     def standing(self) -> Iterator[None]:
         """Inside, the handler only waits for this clock."""
@@ -139,6 +143,9 @@ class FlowClock(MovedClock):
     def timeout(self, seconds: float | None) -> "_Limit":
         return _Limit(self, seconds)
 
+    def within(self, seconds: float | None) -> "_Limit":
+        return _Limit(self, seconds, stands=True)
+
     @contextlib.contextmanager
     def standing(self) -> Iterator[None]:
         self.waiting += 1
@@ -159,8 +166,8 @@ class _Handle:
 class _Limit:
     """What `asyncio.timeout` gives, by a clock that is moved."""
 
-    def __init__(self, clock: MovedClock, seconds: float | None) -> None:
-        self._clock, self._seconds = clock, seconds
+    def __init__(self, clock: FlowClock, seconds: float | None, stands: bool = False) -> None:
+        self._clock, self._seconds, self._stands = clock, seconds, stands
         self._limit = asyncio.timeout(None)
         self._handle: _Handle | None = None
 
@@ -170,12 +177,14 @@ class _Limit:
 
     async def __aenter__(self) -> "_Limit":
         await self._limit.__aenter__()
+        self._clock.waiting += self._stands
         if self._seconds is not None:
             loop = asyncio.get_running_loop()
             self._handle = self._clock.call_later(self._seconds, lambda: self._limit.reschedule(loop.time()))
         return self
 
     async def __aexit__(self, *error: Any) -> None:
+        self._clock.waiting -= self._stands
         if self._handle is not None:
             self._handle.cancel()
         await self._limit.__aexit__(*error)

@@ -200,6 +200,14 @@ class Node:
         """
         return self.engine.spawn(coroutine)
 
+    def within(self, seconds: float | None) -> Any:
+        """`async with self.within(30) as limit:` a time-out by the node's clock, where a handler waits for others.
+
+        Raises TimeoutError in the block; `limit.expired()` says whether it was this one. In a flow test the node counts
+        as at rest inside.
+        """
+        return self.engine.clock.within(seconds)
+
     def now_s(self) -> float:
         """Seconds since 1970, by the node's clock (a test can move it)."""
         return self.engine.now_s()

@@ -132,7 +132,14 @@ def test_a_file_with_errors_is_not_run(gate):
 
 
 def test_wrong_use(gate):
-    """A flow without cases, a file that is not there."""
+    """A flow without cases, a file that is not there; tests are no flow to deploy."""
+    gate.write(CASES)
+    ran = subprocess.run(
+        [sys.executable, "-m", "flowcore.cli", "deploy", "gate.test.json"],
+        cwd=gate.folder, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert ran.returncode == 2 and "holds the tests of a flow. Run them: flowcore test gate.test.json" in ran.stderr
+    (gate.folder / "gate.test.json").unlink()
     for name, text in (("gate.json", "has no cases: there is no gate.test.json"), ("gte.json", "no such file")):
         ran = gate(name)
         assert ran.returncode == 2 and text in ran.stderr

@@ -73,7 +73,7 @@ class LinkCall(Node):
         call = f"{self._incarnation}:{self._calls}"
         answer = self._waiting[call] = asyncio.get_running_loop().create_future()
         timeout_s = self.config.timeout_s
-        limit = asyncio.timeout(timeout_s)
+        limit = self.within(timeout_s)
         try:
             async with limit:
                 meta = called(message.meta, f"{self.flow}/{self.id}", call)

@@ -19,6 +19,7 @@ class NatsRequest(Node):
     title = "NATS request"
     category = "network"
     icon = "message-circle-question"
+    outside = True
     bus_publish = ("subject",)
 
     class Config(NodeConfig):
