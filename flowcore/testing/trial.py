@@ -290,9 +290,10 @@ class Trial:
             Unmet
         """
         await self.settle()
-        lines = [
-            f"{message.node} failed, and no step expects it: {_error(message)}" for _, message in self._unexpected()
-        ]
+        failed = [message for _, message in self._unexpected()]
+        lines = [f"{message.node} failed, and no step expects it: {_error(message)}" for message in failed[:_SHOWN]]
+        if len(failed) > _SHOWN:
+            lines.append(f"and {len(failed) - _SHOWN} more")
         run = self._host.reconciler.runs.get(self.flow)
         for one in run.processes.values() if run is not None else ():
             if one.restarts > self._kills.get(one.plan.node, 0):
