@@ -12,6 +12,8 @@ from flowcore.node.node import Node
 if TYPE_CHECKING:
     from flowcore.node.scripted import TensorScript
 
+_GRACE_S = 0.5  # JavaScript is stopped from within; should that fail, the worker is killed so much later
+
 
 def script_of(
     node: Node,
@@ -21,6 +23,8 @@ def script_of(
     env: Mapping[str, Any] | None = None,
     deadline_s: float = 5.0,
     memory_mb: int = 256,
+    language: str = "python",
+    options: Mapping[str, Any] | None = None,
 ) -> "TensorScript":
     """A script of this node, with the node's state as its `context`, not started yet.
 
@@ -29,6 +33,7 @@ def script_of(
         outputs: names of the outputs, in the order the script knows them by.
         env: what the script sees as `env`.
         deadline_s, memory_mb: what one message may take.
+        language: "python", "javascript", "expression" or "template"; `options` are what it takes besides.
     Raises:
         RuntimeError: the node runs without a script zygote, as in `drive` when no `script_socket` was given.
     """
@@ -50,6 +55,9 @@ def script_of(
         sandbox=node.engine.settings.get("sandbox", "strict"),
         deadline_s=deadline_s,
         memory_mb=memory_mb,
+        language=language,
+        options=options,
+        grace_s=_GRACE_S + deadline_s / 10 if language == "javascript" else 0.0,
     )
 
 

@@ -24,10 +24,10 @@ class TensorScript(ScriptWorker):
 
     async def call(self, messages: Sequence[Item]) -> list[Result]:
         """Run messages; see `ScriptWorker.call`."""
-        if not self._codec.seen or next(parts([message[::2] for message in messages]), None) is None:
+        if not self._codec.seen or next(parts(list(filter(None, messages))), None) is None:
             return await super().call(messages)
         given = _Given()
-        shown = [(given.stand_ins(payload), topic, given.stand_ins(meta)) for payload, topic, meta in messages]
+        shown = [message and given.stand_ins(message) for message in messages]
         results = await super().call(shown)
         for result in results:
             try:
@@ -35,6 +35,7 @@ class TensorScript(ScriptWorker):
                     [port, given.tensors(payload), topic, given.tensors(meta)]
                     for port, payload, topic, meta in result.outputs
                 ]
+                result.notes = [(kind, text, given.tensors(extra)) for kind, text, extra in result.notes]
                 _refuse_in_context(result.changes)
             except ValueError as e:
                 result.outputs, result.changes = [], {}

@@ -177,7 +177,7 @@ class Channel(asyncio.Protocol):
         self._end("it ended")
 
 
-async def open_channel(path: str | Path, sandbox: str, memory_mb: int) -> Channel:
+async def open_channel(path: str | Path, sandbox: str, memory_mb: int, language: str) -> Channel:
     """Get a new worker from the zygote that listens on `path`.
 
     Raises:
@@ -191,7 +191,7 @@ async def open_channel(path: str | Path, sandbox: str, memory_mb: int) -> Channe
     try:
         os.ftruncate(memfd, frames.PAGE_BYTES)
         page = mmap.mmap(memfd, frames.PAGE_BYTES)
-        socket.send_fds(control, [pack({"sandbox": sandbox, "memory_mb": memory_mb})], [memfd])
+        socket.send_fds(control, [pack({"sandbox": sandbox, "memory_mb": memory_mb, "language": language})], [memfd])
         await _readable(control, _CONNECT_S)
         data, fds, _, _ = socket.recv_fds(control, 4096, 2)
         answer = unpack(data) if data else {"refused": "it ended"}

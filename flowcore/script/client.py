@@ -23,7 +23,7 @@ from flowcore.script.channel import Channel, WorkerEnded, open_channel
 from flowcore.script.errors import ScriptError, ScriptKilled, ScriptPaused, ScriptRefused, ScriptTimeout, from_worker
 from flowcore.script.stand_in import pack
 
-Item = tuple[Any, str, dict]  # payload, topic, meta
+Item = tuple[Any, ...] | None  # payload, topic, meta, and what else its language takes; None: see `tick`
 Note = tuple[str, str, Any]  # ("info" | "warning" | "error" | "status", text, extra)
 _WHERE_S = 0.1  # how long a worker that will be killed has to say where it was
 _ANSWER_S = 2.0  # how long flow context may take
@@ -44,11 +44,13 @@ class Result:
     Attributes:
         outputs: [port, payload, topic, meta] each, in the order they were sent; port is a number.
         changes: key of context -> [value], or [] where it was taken away.
-        notes: (kind, text, extra): lines printed and logged (kind info, warning, error), badges (kind status).
+        notes: (kind, text, extra): lines printed and logged (kind info, warning, error), badges (kind status). Of an
+            error that is about a message, extra is True or that message: [payload, topic, meta].
         error: why it failed; then there are no outputs and no changes.
+        due_s: in how many seconds the script wants a `tick`; None: it has set no timer.
     """
 
-    __slots__ = ("changes", "error", "notes", "outputs")
+    __slots__ = ("changes", "due_s", "error", "notes", "outputs")
 
     def __init__(
         self,
@@ -56,11 +58,13 @@ class Result:
         changes: Mapping[str, list] | None = None,
         notes: Sequence[Note] = (),
         error: ScriptError | None = None,
+        due_s: float | None = None,
     ) -> None:
         self.outputs = outputs
         self.changes = changes or {}
         self.notes = notes
         self.error = error
+        self.due_s = due_s
 
     def __repr__(self) -> str:
         return f"Result({self.outputs!r}, changes={self.changes!r}, notes={self.notes!r}, error={self.error!r})"
@@ -85,6 +89,9 @@ class ScriptWorker:
         memory_mb: int = 256,
         deadline_s: float = 5.0,
         breaker: Breaker | None = None,
+        language: str = "python",
+        options: Mapping[str, Any] | None = None,
+        grace_s: float = 0.0,
     ) -> None:
         """
         Args:
@@ -95,6 +102,8 @@ class ScriptWorker:
             context: gives the node's state for a new worker.
             sandbox: "strict", "weak" or "off".
             deadline_s: for each message, for compiling with `on_start`, and for `on_stop`.
+            language: of `languages`; `options` are what that language takes besides.
+            grace_s: how much later than its deadline a worker is killed, where it keeps the deadline itself.
         """
         self._socket = socket
         self._setup = {
@@ -103,7 +112,10 @@ class ScriptWorker:
             "env": dict(env or {}),
             "id": id,
             "name": name or id,
+            "deadline_s": deadline_s,
+            "options": dict(options or {}),
         }
+        self._language, self._kill_s = language, deadline_s + grace_s
         self._ports = max(1, len(outputs))
         self._context = context
         self._shared = {"flow": flow_context, "global": global_context}
@@ -165,6 +177,10 @@ class ScriptWorker:
                 raise
             return results  # type: ignore[return-value]
 
+    async def tick(self) -> Result:
+        """Let the script run its timers: the `due_s` of the last result has passed. As `call` otherwise."""
+        return (await self.call([None]))[0]
+
     async def stop(self) -> Result | None:
         """Run `on_stop` and end the worker; what `on_stop` made, None when there is nothing (or it failed)."""
         async with self._lock:
@@ -175,7 +191,7 @@ class ScriptWorker:
                 return None
             try:
                 channel.send(pack([frames.STOP]))
-                async with asyncio.timeout(self._deadline_s):
+                async with asyncio.timeout(self._kill_s):
                     frame = await self._next_frame(channel, frames.READY)
                 return _result(frame[1], self._ports)
             except (TimeoutError, WorkerEnded, ValueError):
@@ -191,7 +207,7 @@ class ScriptWorker:
 
     async def _new_worker(self) -> Channel:
         self._drop()
-        channel = self._channel = await open_channel(self._socket, self._sandbox, self._memory_mb)
+        channel = self._channel = await open_channel(self._socket, self._sandbox, self._memory_mb, self._language)
         await self._ask_to(channel, [frames.SETUP, self._setup], "compiling it")
         return channel
 
@@ -216,7 +232,7 @@ class ScriptWorker:
         """Send a request that READY or REFUSED answers, within the deadline; after a failure there is no worker."""
         try:
             channel.send(pack(request))
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout(self._kill_s):
                 frame = await self._next_frame(channel, frames.READY, frames.REFUSED)
             if frame[0] == frames.REFUSED:
                 raise from_worker(frame[1], kind=ScriptRefused)
@@ -305,7 +321,7 @@ class ScriptWorker:
         base = self._next
         self._next += len(share)
         self._where = None
-        watch = _Watch(channel, base, len(share), self._deadline_s)
+        watch = _Watch(channel, base, len(share), self._kill_s)
         channel.send(_CALL + pack(base) + packed)
         have = 0
         try:
@@ -431,9 +447,10 @@ def _result(raw: Any, ports: int) -> Result:
     """
     if raw is None:
         return _NOTHING
-    outputs, changes, notes, error = raw
+    outputs, changes, notes, error, *more = raw
+    due_s = float(more[0]) if more and more[0] is not None else None
     if error is not None:
-        return Result(notes=_notes(notes), error=from_worker(error))
+        return Result(notes=_notes(notes), error=from_worker(error), due_s=due_s)
     try:
         for port, payload, topic, meta in outputs:
             if type(port) is not int or not 0 <= port < ports or type(topic) is not str or type(meta) is not dict:
@@ -443,21 +460,31 @@ def _result(raw: Any, ports: int) -> Result:
             if meta:
                 frames.check_result(meta)
         if not changes and not notes:
-            return Result(outputs)
+            return Result(outputs, due_s=due_s)
         if type(changes) is not dict or not all(type(v) is list and len(v) < 2 for v in changes.values()):
             raise TypeError("no changes of context")
         frames.check_result(changes)
     except frames.TooMuch as e:
-        return Result(notes=_notes(notes), error=ScriptError(str(e), type="TooMuch"))
-    return Result(outputs, changes, _notes(notes))
+        return Result(notes=_notes(notes), error=ScriptError(str(e), type="TooMuch"), due_s=due_s)
+    return Result(outputs, changes, _notes(notes), due_s=due_s)
 
 
 def _notes(raw: Any) -> list[Note]:
     notes: list[Note] = []
     for kind, text, extra in raw[: frames.MAX_LOG_LINES + 1]:
         if kind in ("info", "warning", "error", "status"):
-            notes.append((kind, str(text)[: frames.MAX_LOG_CHARS], extra if isinstance(extra, str | bool) else None))
+            notes.append((kind, str(text)[: frames.MAX_LOG_CHARS], _extra(extra)))
     return notes
+
+
+def _extra(extra: Any) -> Any:
+    """What a note is about: a word, a yes, or a message; anything else is nothing."""
+    if isinstance(extra, str | bool):
+        return extra
+    if type(extra) is list and len(extra) == 3 and type(extra[1]) is str and type(extra[2]) is dict:
+        frames.check_result(extra)
+        return extra
+    return None
 
 
 def _merged(first: Result, second: Result) -> Result:
@@ -468,6 +495,7 @@ def _merged(first: Result, second: Result) -> Result:
         {**first.changes, **second.changes},
         [*first.notes, *second.notes],
         second.error,
+        second.due_s,
     )
 
 

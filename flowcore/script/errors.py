@@ -1,7 +1,7 @@
 """What can go wrong with a script, as its node sees it.
 
     ScriptError               the handler raised; `.type`, `.line` and `.traceback` are the script's own
-    ├── ScriptTimeout         one message took longer than the deadline; its worker was killed
+    ├── ScriptTimeout         one message took longer than the deadline; its worker was killed, or stopped it itself
     ├── ScriptKilled          the worker ended by itself: out of memory, crashed, broke the protocol
     ├── ScriptPaused          three kills in a minute: messages fail at once for a while, with the reason
     ├── ScriptRefused         the script does not compile, or its `on_start` failed
@@ -27,7 +27,7 @@ class ScriptError(Exception):
 
 
 class ScriptTimeout(ScriptError):
-    """One message took longer than the deadline; the worker that ran it was killed."""
+    """One message took longer than the deadline."""
 
 
 class ScriptKilled(ScriptError):
@@ -62,5 +62,8 @@ def from_worker(described: Sequence, *, kind: type[ScriptError] = ScriptError) -
     name, text, line, traceback = (*described, None, None, None, None)[:4]
     name, text = str(name)[:100], str(text or "")[:2000]
     line = line if isinstance(line, int) else None
-    shown = f"{name}: {text}" if text else name
+    if name == ScriptTimeout.__name__ and kind is ScriptError:  # a worker that keeps its deadline itself
+        kind, shown = ScriptTimeout, text
+    else:
+        shown = f"{name}: {text}" if text else name
     return kind(f"line {line}: {shown}" if line else shown, type=name, line=line, traceback=str(traceback or "")[:8000])

@@ -3,9 +3,10 @@
 Both ends use this; it knows sizes and shapes, never what a script does. The client does not trust the worker: what
 it sends is measured before anything is built of it, and looked through before anything is passed on.
 
-client to worker    [SETUP, {script, outputs, env, id, name}]     once, first: lock, compile
+client to worker    [SETUP, {script, outputs, env, id, name, deadline_s, options}]   once, first: lock, compile
                     [BEGIN, context]                              once: define the script, run its `on_start`
-                    [CALL, base, [[payload, topic, meta], ...]]   base: number of the first message, as on the page
+                    [CALL, base, [[payload, topic, meta], ...]]   base: number of the first message, as on the page;
+                                                                  nil for a message: run the timers that are due
                     [REPLY, error | nil, value]                   to a REQUEST
                     [STOP]                                        run `on_stop`, answer READY, end
 worker to client    [READY, result]                               to SETUP (result nil), BEGIN and STOP
@@ -13,9 +14,10 @@ worker to client    [READY, result]                               to SETUP (resu
                     [RESULTS, base, [result, ...]]                one or more frames for a CALL, in order
                     [REQUEST, scope, op, key, value]              flow or global context; the worker waits for REPLY
                     [WHERE, line, traceback, notes]               asked for by SIGUSR1, just before the kill
-result              nil: nothing sent; or [outputs, changes, notes, error]
+result              nil: nothing sent; or [outputs, changes, notes, error], or besides [..., seconds to a timer | nil]
 outputs, changes    [[port, payload, topic, meta], ...]; {key: [value], or [] when taken away}
-notes, error        [[kind, text, extra], ...]; nil or [type, text, line, traceback]
+notes, error        [[kind, text, extra], ...], extra of an error: true, or the message it is about; nil or
+                    [type, text, line, traceback]
 """
 
 import struct

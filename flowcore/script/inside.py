@@ -12,7 +12,7 @@ from flowcore.script import frames
 from flowcore.script.stand_in import pack
 
 _MESSAGE_KEYS = frozenset(("payload", "topic", "meta"))
-_FILLS = {"red": "error", "yellow": "warn", "green": "ok", "blue": "busy", "grey": "off", "gray": "off"}
+FILLS = {"red": "error", "yellow": "warn", "green": "ok", "blue": "busy", "grey": "off", "gray": "off"}
 
 
 class Msg:
@@ -150,6 +150,10 @@ class Turn:
             topic = "" if topic is None else str(topic)
         if type(meta) is not dict:
             raise TypeError(f"msg.meta must be a dict, is {type(meta).__name__}")
+        self.add(port, payload, topic, meta)
+
+    def add(self, port: int, payload: Any, topic: str, meta: dict) -> None:
+        """One message for an output, in its parts. Raises as `put`."""
         packed = pack((port, payload, topic, meta))
         size = len(packed)
         if size > frames.MAX_OUTPUT:
@@ -218,7 +222,7 @@ class NodeInScript:
     def status(self, text: Any = "", kind: str = "ok") -> None:
         """The node's badge: a text and one of ok, busy, warn, error, off; or Node-RED's {"fill": ..., "text": ...}."""
         if isinstance(text, dict):
-            kind = _FILLS.get(str(text.get("fill", "")), "ok" if text else "off")
+            kind = FILLS.get(str(text.get("fill", "")), "ok" if text else "off")
             text = text.get("text", "")
         if kind not in ("ok", "busy", "warn", "error", "off"):
             raise ValueError(f"status kind {kind!r}; there is: ok, busy, warn, error, off")

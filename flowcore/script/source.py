@@ -41,16 +41,22 @@ def compile_script(source: str) -> CodeType:
                 if name in defined:
                     line = defined[name].lineno
                     raise ScriptSyntax(f"'{name}' is only called in a script that defines 'on_message(msg)'", line)
-            tree.body = [_wrapped(tree.body)]
+            tree.body = [function_of(tree.body)]
         return compile(ast.fix_missing_locations(tree), FILE, "exec", dont_inherit=True)
     except SyntaxError as e:
-        shown = f": {e.text.strip()}" if e.text and e.text.strip() else ""
-        raise ScriptSyntax(f"{e.msg}{shown}", e.lineno) from None
+        raise syntax_error(e) from None
     except (ValueError, RecursionError, MemoryError, OverflowError) as e:  # null bytes; nested too deeply
         raise ScriptSyntax(f"{type(e).__name__}: {e}" if str(e) else type(e).__name__) from None
 
 
-def _wrapped(body: list[ast.stmt]) -> ast.FunctionDef:
+def syntax_error(error: SyntaxError) -> ScriptSyntax:
+    """What Python's compiler says, with the line's text."""
+    shown = f": {error.text.strip()}" if error.text and error.text.strip() else ""
+    return ScriptSyntax(f"{error.msg}{shown}", error.lineno)
+
+
+def function_of(body: list[ast.stmt]) -> ast.FunctionDef:
+    """`on_message(msg)` with this body."""
     arguments = ast.arguments([], [ast.arg("msg", lineno=1, col_offset=0)], None, [], [], None, [])
     at: dict[str, Any] = {"lineno": 1, "col_offset": 0, "end_lineno": 1, "end_col_offset": 0}
     function = ast.FunctionDef("on_message", arguments, body or [ast.Pass(**at)], [], **at)

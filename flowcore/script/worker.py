@@ -1,41 +1,40 @@
 """The worker: one forked process that runs one script, after it has locked itself in for good.
 
-Descriptors: 0 to 2 are /dev/null, 3 is the socket to the client. What it knows of deadlines is a page shared with the
-client, where it writes the number of the message in work; the client does the killing.
+Here are the process, its socket and the order of its life; what a script is, its language says (`languages`), in a
+subclass of `Worker`. Descriptors: 0 to 2 are /dev/null, 3 is the socket to the client. What it knows of deadlines is a
+page shared with the client, where it writes the number of the message in work; the client does the killing.
 """
 
-import builtins
-import gc
 import mmap
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
-from types import CodeType, FrameType
 from typing import Any, NoReturn
 
 from flowcore.bus.envelope import join, unpack
 from flowcore.script import frames, inside, lockdown, stand_in
 from flowcore.script.frames import HEAD
-from flowcore.script.source import FILE, ScriptSyntax, compile_script, describe, place, render
+from flowcore.script.source import ScriptSyntax, describe
 from flowcore.script.stand_in import pack
 
 SOCKET = 3
 _NIL = pack(None)
 _HEAD_ONE, _TAIL = b"\x94\x91", pack({}) + pack([]) + pack(None)  # [[output], {}, [], nil] around one packed output
-_RESERVE = 2 << 20
 _FLUSH_S = 0.02  # what is done is sent at least this often
 _HIDDEN = ("ctypes", "_ctypes", "mmap", "socket", "_socket", "selectors", "resource", "platform")
 
 
-def become_worker(connection: int, page: int, parent: int, memory_bytes: int, sandbox: str) -> NoReturn:
+def become_worker(
+    connection: int, page: int, parent: int, memory_bytes: int, sandbox: str, language: "type[Worker]"
+) -> NoReturn:
     """Turn this freshly forked process into a worker; never returns.
 
     Args:
         connection, page: descriptors of the socket to the client and of the shared page.
         parent: process id of the zygote.
         memory_bytes, sandbox: see `lockdown.lock`.
+        language: the worker's class.
     """
     status = 1
     try:
@@ -48,14 +47,15 @@ def become_worker(connection: int, page: int, parent: int, memory_bytes: int, sa
         numbers = memoryview(mmap.mmap(101, frames.PAGE_BYTES)).cast("Q")
         os.closerange(SOCKET + 1, 1 << 16)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        worker = language(numbers, memory_bytes)
         try:
-            missing = lockdown.lock(memory_bytes, parent, sandbox)
+            lockdown.lock(memory_bytes, parent, sandbox)
         except lockdown.LockFailed as e:
             _send(pack([frames.REFUSED, ["SandboxMissing", f"the sandbox could not be closed: {e}", None, ""]]))
         else:
             for name in _HIDDEN:
                 sys.modules.pop(name, None)
-            status = Worker(numbers, missing, memory_bytes).run()
+            status = worker.run()
     except BaseException:
         status = 70
     finally:
@@ -63,150 +63,75 @@ def become_worker(connection: int, page: int, parent: int, memory_bytes: int, sa
 
 
 class Worker:
-    """A script and the loop that feeds it."""
+    """A script and the loop that feeds it. A language fills in `prepare`, `begin`, `call` and `stop`.
 
-    def __init__(self, page: memoryview, missing: list[str], memory_bytes: int) -> None:
+    It is made before the process is locked in, and everything else is called after.
+    """
+
+    def __init__(self, page: memoryview, memory_bytes: int) -> None:
         self._page = page
         self._memory_bytes = memory_bytes
-        self._missing = missing
         self._buffer = b""
         self._lines: list[str] = []
         self._sending = False
-        self._running = False
         self._turn = inside.Turn(["out"])
-        self._printed = _LineWriter(self._turn)
-        self._reserve: bytes | bytearray = bytearray(
-            _RESERVE
-        )  # given back when memory ran out, so that there is some to say so
+
+    # -- what a language fills in
+
+    def prepare(self, setup: dict[str, Any]) -> None:
+        """Compile the script; nothing of it runs.
+
+        Raises:
+            ScriptSyntax: with the line.
+        """
+        raise NotImplementedError
+
+    def begin(self, context: dict[str, Any]) -> bytes:
+        """Define the script with the node's state, run what runs first; what that made, packed."""
+        raise NotImplementedError
+
+    def call(self, base: int, items: list) -> None:
+        """Run messages, the first of which is number `base`; send a result for each."""
+        raise NotImplementedError
+
+    def stop(self) -> bytes:
+        """Run what runs last; what that made, packed."""
+        return _NIL
+
+    # -- the order of its life
 
     def run(self) -> int:
         """Serve until the client hangs up; the exit status."""
         try:
             if (setup := self._receive()) is None:
                 return 0
-            code, names = self._compile(setup[1])
+            self._lines = setup[1]["script"].splitlines()
+            self._turn = inside.Turn(setup[1]["outputs"])
+            self.prepare(setup[1])
             self._send([frames.READY, None])
             if (begin := self._receive()) is None or begin[0] != frames.BEGIN:
                 return 0
-            context = inside.NodeContext(self._turn, begin[1])
-            names["context"] = context
-            first = self._define(code, names)
+            first = self.begin(begin[1])
         except BaseException as e:
-            line = e.line if isinstance(e, ScriptSyntax) else None
-            error = ["SyntaxError", str(e), line, ""] if isinstance(e, ScriptSyntax) else describe(e, self._lines)
-            self._printed.flush()
-            self._send([frames.REFUSED, error, self._turn.all_notes()])
+            self._send([frames.REFUSED, self._described(e), self._turn.all_notes()])
             return 0
         self._send_packed(join([pack(frames.READY), first]))
-        on_message, on_stop = names["on_message"], names.get("on_stop") or (lambda: None)
         while (request := self._receive()) is not None:
             if request[0] == frames.CALL:
-                self._call(on_message, context, request[1], request[2])
+                self.call(request[1], request[2])
             elif request[0] == frames.STOP:
-                self._send_packed(join([pack(frames.READY), self._stop(on_stop, context)]))
+                self._send_packed(join([pack(frames.READY), self.stop()]))
                 return 0
         return 0
 
-    def _compile(self, setup: dict[str, Any]) -> tuple[CodeType, dict[str, Any]]:
-        """The script's code, and the names it sees (without its context)."""
-        source = setup["script"]
-        self._lines = source.splitlines()
-        self._turn = turn = inside.Turn(setup["outputs"])
-        self._printed = _LineWriter(turn)
-        sys.stdout = sys.stderr = self._printed
-        sys.meta_path.insert(0, _NotHere())
-        signal.signal(signal.SIGUSR1, self._say_where)
-        names = {
-            "__name__": "script",
-            "__builtins__": builtins,
-            "node": inside.NodeInScript(turn, setup["id"], setup["name"]),
-            "flow": inside.SharedContext(self._ask, "flow"),
-            "global_": inside.SharedContext(self._ask, "global"),
-            "env": setup["env"],
-            "Message": inside.Msg,
-            "Outputs": inside.Outputs,
-            **{name: sys.modules[name] for name in AT_HAND},
-        }
-        code = compile_script(source)
-        gc.collect()
-        gc.freeze()
-        return code, names
+    def _described(self, error: BaseException) -> list:
+        """[type, text, line, traceback] of what went wrong."""
+        if isinstance(error, ScriptSyntax):
+            return ["SyntaxError", str(error), error.line, ""]
+        return describe(error, self._lines)
 
-    def _define(self, code: CodeType, names: dict[str, Any]) -> bytes:
-        """Run the module's code and `on_start`; what both made, packed."""
-        self._running = True
-        exec(code, names)
-        started = names.get("on_start")
-        if started is not None:
-            self._turn.take(started())
-        self._printed.flush()
-        self._running = False
-        return self._packed(None)
-
-    def _stop(self, on_stop: Callable[[], Any], context: inside.NodeContext) -> bytes:
-        self._turn.begin(inside.Msg())
-        self._running = True
-        try:
-            self._turn.take(on_stop())
-            self._printed.flush()
-            return self._packed(None)
-        except BaseException as e:
-            return self._failed(e, context)
-        finally:
-            self._running = False
-
-    def _call(self, on_message: Callable, context: inside.NodeContext, base: int, items: list) -> None:
-        page, turn = self._page, self._turn
-        begin, take, packed, monotonic, message = turn.begin, turn.take, self._packed, time.monotonic, inside.Msg
-        printed = self._printed
-        done: list[bytes] = []
-        sent = size = 0
-        flush_at = monotonic() + _FLUSH_S
-        self._running = True
-        for number, (payload, topic, meta) in enumerate(items, base):
-            page[0] = number
-            msg = message(payload, topic, meta)
-            begin(msg)
-            try:
-                take(on_message(msg))
-                if turn.changes or turn.notes or printed.partial:
-                    self._printed.flush()
-                    result = packed(None)
-                else:
-                    result = _plain(turn.outputs)
-            except BaseException as e:
-                result = self._failed(e, context)
-            done.append(result)
-            size += len(result)
-            if size > frames.FLUSH_BYTES or monotonic() > flush_at:
-                self._results(base + sent, done)
-                sent += len(done)
-                done, size = [], 0
-                flush_at = monotonic() + _FLUSH_S
-        self._running = False
-        if done:
-            self._results(base + sent, done)
-
-    def _results(self, base: int, done: list[bytes]) -> None:
-        self._send_packed(join([pack(frames.RESULTS), pack(base), join(done)]))
-
-    def _failed(self, error: BaseException, context: inside.NodeContext) -> bytes:
-        """The result of a message whose handler raised: no outputs, no changes, but what it printed."""
-        self._reserve = b""
-        context.undo()
-        self._turn.outputs = []
-        described = describe(error, self._lines)
-        error.__traceback__ = None  # its frames hold what the handler allocated
-        if isinstance(error, MemoryError):
-            gc.collect()
-            described[1] = described[1] or f"the script may use {self._memory_bytes >> 20} MB"
-        self._printed.flush()
-        packed = self._packed(described)
-        self._reserve = bytearray(_RESERVE)
-        return packed
-
-    def _packed(self, error: list | None) -> bytes:
-        """[outputs, changes, notes, error] of the turn, packed.
+    def _packed(self, error: list | None, *more: Any) -> bytes:
+        """[outputs, changes, notes, error, *more] of the turn, packed.
 
         Raises:
             TypeError, ValueError: something put into context has no msgpack form, or is too large.
@@ -215,7 +140,7 @@ class Worker:
         changes = pack(turn.changes)
         if len(changes) > frames.MAX_RESULT:
             raise ValueError(f"{len(changes):,} bytes put into context by one message; at most {frames.MAX_RESULT:,}")
-        return join([join(turn.outputs), changes, pack(turn.all_notes()), pack(error)])
+        return join([join(turn.outputs), changes, pack(turn.all_notes()), pack(error), *map(pack, more)])
 
     # -- the socket
 
@@ -267,22 +192,34 @@ class Worker:
             raise RuntimeError(f"{scope}.{op}({key!r}): {answer[1]}")
         return answer[2]
 
-    def _say_where(self, number: int, frame: FrameType | None) -> None:
-        """SIGUSR1: the deadline has passed. Tell where the script is and what it printed; the kill follows."""
-        if self._sending or not self._running:
-            return
-        found = []
-        while frame is not None:
-            if frame.f_code.co_filename == FILE:
-                found.append(place(frame.f_lineno, frame.f_code.co_name, self._lines))
-            frame = frame.f_back
-        found.reverse()
-        line = found[-1][0] if found else None
-        self._send([frames.WHERE, line, render(found, "")[:4000], self._turn.all_notes()])
+
+class Results:
+    """What is done of a frame of messages: sent when it is much, or when some time has passed."""
+
+    def __init__(self, worker: Worker, base: int) -> None:
+        self._worker, self._base = worker, base
+        self._done: list[bytes] = []
+        self._size = 0
+        self._flush_at = time.monotonic() + _FLUSH_S
+
+    def add(self, result: bytes) -> None:
+        """One more result, packed."""
+        self._done.append(result)
+        self._size += len(result)
+        if self._size > frames.FLUSH_BYTES or time.monotonic() > self._flush_at:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what has not been sent."""
+        if self._done:
+            self._worker._send_packed(join([pack(frames.RESULTS), pack(self._base), join(self._done)]))
+            self._base += len(self._done)
+            self._done, self._size = [], 0
+            self._flush_at = time.monotonic() + _FLUSH_S
 
 
-def _plain(outputs: list[bytes]) -> bytes:
-    """The common result, without changes, notes or error."""
+def plain(outputs: list[bytes]) -> bytes:
+    """The common result, without changes, notes or error, around packed outputs."""
     if len(outputs) == 1:
         return _HEAD_ONE + outputs[0] + _TAIL
     return b"\x94" + join(outputs) + _TAIL if outputs else _NIL
@@ -293,47 +230,3 @@ def _send(packed: bytes) -> None:
     written = os.write(SOCKET, data)
     while written < len(data):
         written += os.write(SOCKET, memoryview(data)[written:])
-
-
-class _LineWriter:
-    """`sys.stdout` of a script: whole lines become notes of the message in work."""
-
-    encoding = "utf-8"
-
-    def __init__(self, turn: inside.Turn) -> None:
-        self._turn = turn
-        self.partial = ""
-
-    def write(self, text: str) -> int:
-        *lines, self.partial = (self.partial + text[: frames.MAX_LOG_CHARS]).split("\n")
-        for line in lines:
-            self._turn.note("info", line)
-        self.partial = self.partial[: frames.MAX_LOG_CHARS]
-        return len(text)
-
-    def flush(self) -> None:
-        if self.partial:
-            line, self.partial = self.partial, ""
-            self._turn.note("info", line)
-
-    def isatty(self) -> bool:
-        return False
-
-
-class _NotHere:
-    """The last word on imports: what the zygote did not load can't be loaded, there are no files."""
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> NoReturn:
-        raise ModuleNotFoundError(f"'{name}' can't be imported in a function script; the modules there are: "
-                                  f"{', '.join(sorted(MODULES))}", name=name)  # fmt: skip
-
-
-# What a script may import; the names of the first line are there without an import.
-AT_HAND = ("json", "math", "re", "datetime", "time", "random", "statistics")
-MODULES = (
-    *AT_HAND,
-    "array", "base64", "binascii", "bisect", "calendar", "cmath", "collections", "colorsys", "contextlib", "copy",
-    "csv", "dataclasses", "decimal", "difflib", "enum", "fractions", "functools", "hashlib", "heapq", "hmac", "html",
-    "io", "ipaddress", "itertools", "numbers", "operator", "secrets", "string", "struct", "textwrap", "traceback",
-    "types", "typing", "unicodedata", "urllib.parse", "uuid", "zlib", "zoneinfo",
-)  # fmt: skip

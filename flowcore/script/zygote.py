@@ -5,8 +5,8 @@
 Started by the host with an empty environment; its standard input is a pipe from the host, and it ends when that closes.
 It prints one JSON line when it listens: {"pid": ..., "missing": [...]}, the layers of the sandbox this machine lacks.
 
-On the socket (SOCK_SEQPACKET) a client sends one datagram, msgpack {"sandbox", "memory_mb"} with a memfd for the
-page, and gets {"pid", "missing"} with two descriptors (a pidfd of its worker, its end of a socket pair), or
+On the socket (SOCK_SEQPACKET) a client sends one datagram, msgpack {"sandbox", "memory_mb", "language"} with a memfd
+for the page, and gets {"pid", "missing"} with two descriptors (a pidfd of its worker, its end of a socket pair), or
 {"refused"}.
 The script itself goes over that pair, never through here. When the client hangs up, its worker is killed; when the
 worker ends, the client is told {"status"}. Workers die with the zygote by their parent-death signal.
@@ -31,7 +31,7 @@ from importlib import resources
 from pathlib import Path
 
 from flowcore.bus.envelope import Malformed, pack, unpack
-from flowcore.script import lockdown, probe, worker
+from flowcore.script import languages, lockdown, probe, python, worker
 from flowcore.script.address import short_path
 
 _MAX_WORKERS = 4000
@@ -114,7 +114,8 @@ class Zygote:
                 raise ValueError("no sandbox")
             if len(self._pidfds) >= _MAX_WORKERS:
                 raise ValueError(f"there are {_MAX_WORKERS} workers already")
-            pid, pidfd, theirs = self._fork(client, fds[0], memory_mb << 20, sandbox)
+            language = languages.worker_class(request["language"])
+            pid, pidfd, theirs = self._fork(fds[0], memory_mb << 20, sandbox, language)
         except (ValueError, KeyError, TypeError, Malformed, OSError) as e:
             with contextlib.suppress(OSError):
                 client.send(pack({"refused": str(e), "missing": missing}))
@@ -131,7 +132,7 @@ class Zygote:
             theirs.close()
 
     def _fork(
-        self, client: socket.socket, page: int, memory_bytes: int, sandbox: str
+        self, page: int, memory_bytes: int, sandbox: str, language: type[worker.Worker]
     ) -> tuple[int, int, socket.socket]:
         ours, theirs = socket.socketpair()
         zygote = os.getpid()
@@ -142,7 +143,7 @@ class Zygote:
             theirs.close()
             raise
         if pid == 0:
-            worker.become_worker(ours.fileno(), page, zygote, memory_bytes, sandbox)
+            worker.become_worker(ours.fileno(), page, zygote, memory_bytes, sandbox, language)
         ours.close()
         return pid, os.pidfd_open(pid), theirs
 
@@ -190,7 +191,7 @@ def _listen(path: str) -> socket.socket:
 
 def warm_up() -> None:
     """Import what scripts may use, and have it read now what it would read from files later."""
-    for name in worker.MODULES:
+    for name in python.MODULES:
         importlib.import_module(name)
     for codec in ("latin-1", "utf-16", "utf-32", "cp1252", "idna", "unicode_escape", "ascii"):
         codecs.lookup(codec)

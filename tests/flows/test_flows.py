@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import math
+import re
 from pathlib import Path
 
 import pytest
@@ -141,3 +143,20 @@ async def test_packing_packs_each_order_once(host, tmp_path):
     assert [[item["item"] for item in line] for line in lines[:3]] == [["axle", "bracket", "bolt", "washer"]] * 3
     async with asyncio.timeout(20):
         assert set(unpack(await shown.get())[0]["payload"]) == {"weight", "photo"}
+
+
+async def test_kiln_reports_what_is_too_hot(host, tmp_path):
+    """JavaScript decodes, Python converts and filters, the template writes."""
+    report = tmp_path / "report.txt"
+    document = example("kiln", REPORT=str(report))
+    document["nodes"][0]["config"]["every_s"] = 0.05
+    await deploy(host, document)
+    async with asyncio.timeout(30):
+        while not report.exists() or report.read_text().count("\n") < 5:
+            await asyncio.sleep(0.05)
+    for line in report.read_text().splitlines():
+        found = re.fullmatch(r"kiln/1, poll (\d+): ([\d.]+) °F, ([\d.]+) above the limit", line)
+        assert found, line
+        now_f = round((1255 + 30 * math.sin(int(found[1]))) * 1.8 + 32, 1)
+        assert float(found[2]) == now_f > 2300
+        assert float(found[3]) == pytest.approx(now_f - 2300, abs=0.051)

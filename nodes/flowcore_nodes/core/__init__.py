@@ -21,12 +21,14 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.debug import Debug
     from flowcore_nodes.core.delay_until import DelayUntil
     from flowcore_nodes.core.exec import Exec
+    from flowcore_nodes.core.expression import Expression
     from flowcore_nodes.core.file_in import FileIn
     from flowcore_nodes.core.file_out import FileOut
     from flowcore_nodes.core.file_watch import FileWatch
     from flowcore_nodes.core.filter import Filter
     from flowcore_nodes.core.function import Function
     from flowcore_nodes.core.inject import Inject
+    from flowcore_nodes.core.javascript import JavaScript
     from flowcore_nodes.core.join import Join
     from flowcore_nodes.core.json import Json
     from flowcore_nodes.core.junction import Junction
@@ -47,6 +49,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.switch import Switch
     from flowcore_nodes.core.sync import Sync
     from flowcore_nodes.core.tail import Tail
+    from flowcore_nodes.core.template import Template
     from flowcore_nodes.core.threshold import Threshold
     from flowcore_nodes.core.trigger import Trigger
     from flowcore_nodes.core.validate import Validate
@@ -54,8 +57,8 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.yaml import Yaml
 
     return [
-        Inject, Debug, Function, Switch, Change, Deadband, Aggregate, Threshold, Json,
-        Split, Join, Batch, Sort, Sync, Rate, DelayUntil, Trigger,
+        Inject, Debug, Function, JavaScript, Expression, Template, Switch, Change, Deadband, Aggregate,
+        Threshold, Json, Split, Join, Batch, Sort, Sync, Rate, DelayUntil, Trigger,
         Range, Filter, Counter, Validate, StateMachine, Retry, ContextGet, ContextSet,
         Csv, Xml, Yaml, Base64, Exec,
         FileIn, FileOut, FileWatch, Tail, NatsIn, NatsOut, NatsRequest,

@@ -1,10 +1,17 @@
-"""A real nats-server for the NATS nodes."""
+"""A real nats-server for the NATS nodes, a real script zygote for those with scripts."""
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from flowcore.bus.connection import Connection
 from flowcore.bus.permissions import full_user
 from flowcore.bus.server import EmbeddedServer
+from flowcore.node.testing import drive
+from flowcore.runtime.zygote import ScriptZygote
 
 
 @pytest.fixture
@@ -25,3 +32,18 @@ async def connect(tmp_path):
     for connection in opened:
         await connection.close()
     await server.stop()
+
+
+@pytest.fixture
+async def drive_script():
+    """`drive` for nodes with a script: `drive_script(Function, script=...)`, with its options and config."""
+    folder = Path(tempfile.mkdtemp(prefix="flowcore-"))
+    zygote = ScriptZygote(folder)
+    zygote.start()
+    try:
+        async with asyncio.timeout(20):
+            await zygote.listening.wait()
+        yield lambda node, **options: drive(node, extras={"script_socket": zygote.path}, **options)
+    finally:
+        await zygote.stop()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,40 +1,19 @@
 """The function node, with the real zygote and real workers."""
 
-import asyncio
-import shutil
-import tempfile
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
 from flowcore_nodes.core.function import Function
 
 from flowcore.node import Tensor
-from flowcore.node.testing import MemoryStore, MemoryValues, drive
-from flowcore.runtime.zygote import ScriptZygote
+from flowcore.node.testing import MemoryStore, MemoryValues
 
 
 @pytest.fixture
-async def function():
+def function(drive_script):
     """`drive` for function nodes: `function(script, **config)`."""
-    folder = Path(tempfile.mkdtemp(prefix="flowcore-"))
-    zygote = ScriptZygote(folder)
-    zygote.start()
-    try:
-        async with asyncio.timeout(20):
-            await zygote.listening.wait()
-
-        def driven(script: str, *, settings=None, store=None, contexts=None, **config):
-            extras = {"script_socket": zygote.path}
-            return drive(
-                Function, script=script, settings=settings, store=store, contexts=contexts, extras=extras, **config
-            )
-
-        yield driven
-    finally:
-        await zygote.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    return lambda script, **config: drive_script(Function, script=script, **config)
 
 
 async def test_the_body_of_a_function_changes_the_message(function):
