@@ -44,10 +44,15 @@ async def deploy(host: Host, document: dict) -> None:
 
 async def json_lines(path: Path, enough, timeout: float = 40.0) -> list[dict]:
     """The lines of a file, once `enough(lines)`."""
+    return await whole_lines(path, enough, json.loads, timeout)
+
+
+async def whole_lines(path: Path, enough, read=str, timeout: float = 40.0) -> list:
+    """What `read` makes of the whole lines of a file, once `enough(lines)`."""
     async with asyncio.timeout(timeout):
         while True:
             text = path.read_text() if path.exists() else ""
-            lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+            lines = [read(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
             if enough(lines):
                 return lines
             await asyncio.sleep(0.05)
@@ -151,11 +156,8 @@ async def test_kiln_reports_what_is_too_hot(host, tmp_path):
     document = example("kiln", REPORT=str(report))
     document["nodes"][0]["config"]["every_s"] = 0.05
     await deploy(host, document)
-    async with asyncio.timeout(30):
-        while not report.exists() or report.read_text().count("\n") < 5:
-            await asyncio.sleep(0.05)
-    for line in report.read_text().splitlines():
-        found = re.fullmatch(r"kiln/1, poll (\d+): ([\d.]+) °F, ([\d.]+) above the limit", line)
+    for line in await whole_lines(report, lambda lines: len(lines) >= 5):
+        found = re.fullmatch(r"kiln/1, poll (\d+): ([\d.]+) °F, ([\d.]+) above the limit\n", line)
         assert found, line
         now_f = round((1255 + 30 * math.sin(int(found[1]))) * 1.8 + 32, 1)
         assert float(found[2]) == now_f > 2300
