@@ -35,6 +35,8 @@ BELONGS = {
     "nats": ("bus", "bench"),
     "nats_server": ("bus",),
     "msgpack": ("bus",),
+    "_quickjs": ("script",),
+    "pystache": ("script",),
     "cupy": ("buffers",),
     "typer": ("cli",),
     "aiohttp": ("gateway",),

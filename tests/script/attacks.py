@@ -197,7 +197,8 @@ return usable
         ("ScriptKilled", "MemoryError", "ScriptTimeout"),
     ),
     Attack("recursion", "def f(): return f()\nreturn f()", ("RecursionError",)),
-    Attack("recursion in C", "x = []\nfor _ in range(10**6): x = [x]\nreturn repr(x)", ("RecursionError", "ScriptTimeout")),
+    Attack("recursion in C", "x = []\nfor _ in range(10**6): x = [x]\nreturn repr(x)",
+           ("RecursionError", "ScriptTimeout")),
     # -- time
     Attack("an endless loop", "while True: pass", ("ScriptTimeout",)),
     Attack(

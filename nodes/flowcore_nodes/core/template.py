@@ -1,9 +1,8 @@
 from typing import Any, Literal
 
-from pydantic import field_validator
-
 from flowcore.node import In, Message, NodeConfig, Out, field, script_of
 from flowcore.node.paths import MessagePath
+from flowcore_nodes.core.path_fields import WritePath
 from flowcore_nodes.core.script_node import ValueNode
 
 
@@ -28,17 +27,13 @@ class Template(ValueNode):
             "jinja2", description="jinja2; mustache: as in Node-RED; plain: nothing is filled in"
         )
         output: Literal["text", "json", "yaml"] = field("text", description="What the text is read as")
-        path: str = field("payload", description="Where the result goes: payload, payload.text, topic, meta.body ...")
+        path: WritePath = field(
+            "payload", description="Where the result goes: payload, payload.text, topic, meta.body ..."
+        )
         strict: bool = field(False, description="jinja2: a name that is not there is an error; off: it is empty")
         env: dict[str, Any] = field({}, description="Values that the template sees as `env`")
         timeout_s: float = field(5.0, gt=0, le=300, description="Seconds that one message may take")
         memory_mb: int = field(64, ge=16, le=4096, description="Memory that the template may use, in MB")
-
-        @field_validator("path")
-        @classmethod
-        def _is_path(cls, path: str) -> str:
-            MessagePath(path).check_writable()
-            return path
 
     in_ = In()
     out = Out()
