@@ -166,11 +166,11 @@ async def test_a_large_state_is_refused_and_the_worker_starts_from_what_is_store
     """A context beyond the state's limit fails; what was stored before stands."""
     script = "context.set(str(msg.payload), bytes(400_000))\nreturn len(context.keys())"
     async with function(script) as node:
-        for k in range(15):
+        for k in range(45):
             await node.put(k)
         assert len(node.errors) >= 1
-        assert len(node.node.state) < 15
-        assert "4,194,304" in node.errors[0]["text"]
+        assert len(node.node.state) < 45
+        assert "16,777,216" in node.errors[0]["text"]
 
 
 async def test_a_script_sees_what_a_tensor_is_and_passes_it_on(function):
