@@ -37,7 +37,7 @@ run: install
 	$(BIN)/flowcore up flows/factory.json --simulate machines --table
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: install
 	$(BIN)/ruff check flowcore nodes tests docs benchmarks

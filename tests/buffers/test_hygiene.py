@@ -13,6 +13,8 @@ from flowcore.buffers.files import SHM
 from flowcore.buffers.place import namespace, own
 from flowcore.buffers.sweep import sweep
 
+pytestmark = pytest.mark.alone
+
 ROUNDS = 201
 
 

@@ -7,9 +7,12 @@ import time
 
 from flowcore.bus.connection import Connection
 
+pytestmark = pytest.mark.alone
+
 _READER = """
 import asyncio, sys
 from flowcore.bus.connection import Connection
+import pytest
 
 async def main():
     url, user, password = sys.argv[1:]

@@ -8,6 +8,7 @@ import pytest
 from flowcore.cli.main import COMMANDS, GROUPS, app
 
 
+@pytest.mark.alone
 async def test_help_is_quick_and_lists_every_command(flowcore):
     """Nothing heavy is imported to show what there is."""
     took = []  # seconds of CPU: the machine may be busy with other tests

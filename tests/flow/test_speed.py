@@ -3,6 +3,10 @@
 import json
 import time
 
+import pytest
+
+pytestmark = pytest.mark.alone
+
 RULES = [{"op": "above", "value": value} for value in range(20)]
 KINDS = [
     ("core/threshold", {"above": "${LIMIT}", "field": "t", "hold_s": 1}, "high"),

@@ -39,6 +39,7 @@ async def forked(server, **config):
     return child, link, page, frames
 
 
+@pytest.mark.alone
 async def test_a_child_gets_its_spec_and_says_it_is_ready(server):
     """A fork is ready within 100 ms even on a busy machine, and its page is shared."""
     begun = time.perf_counter()

@@ -24,6 +24,7 @@ async def test_a_flow_runs_and_every_number_arrives(host, tmp_path):
     assert flow.revision == result.revision and all(node.rss_bytes > 0 for node in flow.nodes)
 
 
+@pytest.mark.alone
 async def test_one_changed_node_is_replaced_under_load_and_nothing_is_lost(host, tmp_path):
     """The other process ids stay; the numbers are whole and in order."""
     out = tmp_path / "out"

@@ -3,7 +3,10 @@
 import asyncio
 import json
 
+import pytest
 from line_flow import chain, lines_of, numbers_in, pids, until
+
+pytestmark = pytest.mark.alone
 
 
 def with_slow(tmp_path, gate, *more, to_add=0.0, **configs) -> str:
