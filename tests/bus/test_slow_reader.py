@@ -5,6 +5,8 @@ import signal
 import sys
 import time
 
+import pytest
+
 from flowcore.bus.connection import Connection
 
 pytestmark = pytest.mark.alone
@@ -12,7 +14,6 @@ pytestmark = pytest.mark.alone
 _READER = """
 import asyncio, sys
 from flowcore.bus.connection import Connection
-import pytest
 
 async def main():
     url, user, password = sys.argv[1:]

@@ -75,6 +75,7 @@ def test_a_file_larger_than_the_bus_carries_is_refused():
     assert MAX_BYTES < 8_000_000
 
 
+@pytest.mark.alone
 def test_many_lines_are_found_fast():
     """All 2,000 places of a 3 MB file are found within a second: an editor waits for them."""
     source = Source(json.dumps([{"text": "x" * 1500, "values": list(range(10))} for _ in range(2000)], indent=1))

@@ -14,6 +14,7 @@ async def test_a_pattern_is_found_anywhere():
     assert await Pattern(r"(\w+)-(\w+)").replace("x-y a-b", r"\2-\1") == "y-x b-a"
 
 
+@pytest.mark.alone
 async def test_a_pattern_that_never_ends_is_stopped():
     """The event loop stays free meanwhile: a quick look, then a thread."""
     began_s = time.monotonic()
