@@ -1,6 +1,7 @@
-"""Scripts of users that misbehave, in `core/function`."""
+"""Scripts of users that misbehave."""
 
 import asyncio
+import time
 from pathlib import Path
 
 from tests.drills.drill import Findings, drill
@@ -10,6 +11,7 @@ from tests.drills.runtime import Runtime
 
 _SECRET = "the-drill-secret"
 _TIMEOUT_S = 2.0
+_LOOPS_EACH = 1000
 
 
 def _attacks(runtime: Runtime) -> dict[str, str]:
@@ -77,4 +79,56 @@ async def misbehaving_scripts(folder: Path, messages: int, times: int, rate_hz: 
     judge(record.numbers, range(1, messages + 1)).into(found)
     found.expect(not came_through, f"came through: {sorted(set(came_through))} ({with_secret} with the secret)")
     found.expect(not changed, f"node processes ended: {changed}")
+    return found
+
+
+@drill(
+    "a JavaScript function that loops for ever once in a thousand",
+    short={"messages": 4_000},
+    long={"messages": 100_000},
+)
+async def javascript_that_loops(folder: Path, messages: int) -> Findings:
+    """Each looper goes to the error path, all others through in order, in one and the same worker."""
+    found = Findings()
+    through, loopers, seen = (Record(folder / name) for name in ("through.jsonl", "loopers.jsonl", "seen.jsonl"))
+    script = f"""
+        const n = Number(msg.payload);
+        while (n % {_LOOPS_EACH} === 0);
+        seen += 1;
+        msg.payload = n;
+        return [msg, n === {messages - 1} ? {{payload: seen}} : null];
+    """
+    nodes = {
+        "read": file_in(numbers_file(folder, messages)),
+        "js": {
+            "type": "core/javascript",
+            "config": {"script": script, "on_start": "seen = 0;", "outputs": ["out", "seen"], "timeout_s": 0.5},
+        },
+        "failed": {"type": "core/catch", "config": {"scope": ["js"]}},
+        "write": file_out(through.path),
+        "write-seen": file_out(seen.path),
+        "write-failed": {
+            "type": "core/file-out",
+            "config": {"path": str(loopers.path), "value": "payload.message.payload"},
+        },
+    }
+    wires = ["read.out > js.in", "js.out > write.in", "js.seen > write-seen.in", "failed.out > write-failed.in"]
+    expected = [n for n in range(1, messages + 1) if n % _LOOPS_EACH]
+    async with Runtime(folder) as runtime:
+        await runtime.deploy(flow("loops", nodes, wires))
+        before = await runtime.pids("loops")
+        begun = time.monotonic()
+        await through.until(len(expected))
+        await loopers.until(messages // _LOOPS_EACH)
+        await seen.until(1)
+        seconds = time.monotonic() - begun
+        after = await runtime.pids("loops")
+    looped = sorted(loopers.numbers)
+    found.add(loopers=len(looped), seconds=round(seconds, 1))
+    judge(through.numbers, expected).into(found)
+    found.expect(
+        looped == list(range(_LOOPS_EACH, messages + 1, _LOOPS_EACH)), "loopers on the error path: not each once"
+    )
+    found.expect(seen.numbers == [len(expected)], f"the worker that ended had seen {seen.numbers} of {len(expected)}")
+    found.expect(before == after, "a node process ended")
     return found

@@ -33,6 +33,7 @@ class Attack:
     name: str
     script: str
     must: tuple[str, ...] = ("PermissionError",)
+    language: str = "python"
 
 
 def _raw(name: str, arguments: str = "0, 0, 0, 0, 0") -> Attack:
@@ -273,3 +274,94 @@ if platform.machine() == "x86_64":
             ("ScriptKilled",),
         )
     )
+
+
+def _js(name: str, script: str, *must: str) -> Attack:
+    return Attack(f"JavaScript: {name}", script, must, "javascript")
+
+
+_STOPPED = ("ScriptTimeout",)
+_ENDED = ("ScriptTimeout", "ScriptKilled")  # what the engine can't be stopped in ends with its worker
+
+ATTACKS += [
+    # -- time
+    _js("an endless loop", "while (true);", *_STOPPED),
+    _js("a loop that catches all", "while (true) { try { while (true); } catch { } finally { while (true); } }",
+        *_STOPPED),
+    _js("a regular-expression bomb", "return {payload: /(a+)+$/.test('a'.repeat(60) + 'b')}", *_STOPPED),
+    _js("a bomb in replace", "return {payload: ('a'.repeat(60) + 'b').replace(/(a|aa|a?)+$/g, 'x')}", *_STOPPED),
+    _js("a getter without end", "return {get payload() { while (true); }}", *_STOPPED),
+    _js("toJSON without end", "return {payload: {toJSON() { while (true); }}}", *_STOPPED),
+    _js("a proxy without end", "return {payload: new Proxy({}, {ownKeys() { while (true); }})}", *_STOPPED),
+    _js("an error whose text never ends", "throw {get stack() { while (true); }, toString() { while (true); }}",
+        *_STOPPED, "Error"),
+    _js("an error that is a trap", "const e = new Error(); "
+        "Object.defineProperty(e, 'message', {get() { while (true); }}); throw e", *_STOPPED),
+    _js("promises without end", "(function f() { Promise.resolve().then(f); })()", *_ENDED),
+    _js("an async loop", "for (;;) await null;", *_ENDED),
+    _js("a thenable that never settles", "return {then() { }}", "Error"),
+    _js("timers without end", "const f = () => setTimeout(f, 0); f(); await new Promise(() => 0);", *_STOPPED),
+    _js("native work without end", "return {payload: [].indexOf.call({length: 2 ** 52}, 1)}", *_STOPPED),
+    _js("sorting without end", "return {payload: [3, 2, 1].sort(() => { while (true); })}", *_STOPPED),
+    _js("a large power", "return {payload: 3n ** 100000000n}", *_ENDED, "RangeError", "InternalError"),
+    # -- memory
+    _js("memory bit by bit", "const a = []; while (true) a.push(new Uint8Array(1 << 20));", "InternalError", "Error"),
+    _js("a large text", "let t = 'x'; while (true) t += t;", "InternalError", "RangeError", *_ENDED),
+    _js("a large array", "return {payload: new Array(2 ** 31).fill(1)}", "InternalError", *_ENDED),
+    _js("a large buffer", "return {payload: new ArrayBuffer(2 ** 33)}", "InternalError", "RangeError"),
+    _js("recursion", "function f() { return f() + 1; } return f()", "RangeError"),
+    _js("recursion in C", "let a = []; for (let k = 0; k < 1e6; k++) a = [a]; return {payload: a}",
+        "RangeError", *_ENDED),
+    _js("recursion in a parser", "return {payload: JSON.parse('['.repeat(1e6))}", "RangeError", "SyntaxError"),
+    _js("recursion that catches itself", "function f() { try { f(); } catch { f(); } } f()", *_ENDED, "RangeError"),
+    # -- ways out
+    _js("require", "return {payload: require('fs')}", "ReferenceError"),
+    _js("import", "const fs = await import('fs'); return {payload: 1}", "ReferenceError", "SyntaxError", "Error"),
+    _js("process", "return {payload: process.env}", "ReferenceError"),
+    _js("what the global object has", "return {payload: ['std', 'os', 'process', 'require', 'ask', 'host', '__ask', "
+        "'print', 'scriptArgs', 'fetch', 'Worker'].filter((name) => name in globalThis)}", "value []"),
+    _js("the Function constructor", "return {payload: (() => 1).constructor('return typeof process')()}",
+        "value 'undefined'"),
+    _js("the closing bracket", "}); globalThis.mine = 1; (function () { return {payload: 1}", "value 1"),
+    _js("the caller", "return {payload: [typeof arguments.callee.caller, node.send.caller === undefined]}",
+        "value ['object', False]", "value ['undefined', True]", "TypeError"),
+    _js("objects given in", "return {payload: [msg, node, node.send, context.get, env].map((o) => "
+        "o.constructor.constructor('return this')() === globalThis)}", "value [True, True, True, True, True]"),
+    # -- games with what the host relies on
+    _js("a spoilt JSON", "JSON.stringify = () => '{}'; JSON.parse = () => ({}); return {payload: 'whole'}",
+        "value 'whole'"),
+    _js("a spoilt prototype", "for (const p of [Array.prototype, Object.prototype, String.prototype, "
+        "Function.prototype, Promise.prototype, Map.prototype]) for (const n of Object.getOwnPropertyNames(p)) "
+        "{ try { p[n] = () => { throw 1; }; } catch { } } return {payload: 1}",
+        "value 1", "Error", "TypeError", *_ENDED),
+    _js("a setter on every object", "Object.defineProperty(Object.prototype, 'payload', {set() { while (true); }}); "
+        "return {payload: 1}", "value 1"),
+    _js("a spoilt toJSON", "Object.prototype.toJSON = () => '[[7, 1]]'; return {payload: 1}", "TypeError"),
+    _js("an output that is not there", "Object.prototype.toString = String.prototype.toString = () => 99; "
+        "return [null, null, {payload: 1}]", "value None"),
+    _js("marks of the host's", "const b = Buffer.from('x'); let m; JSON.stringify({toJSON() { m = 1; return b; }}); "
+        "return {payload: '\\u0001000000000000t7'}", "value '\\x01000000000000t7'"),
+    _js("__proto__ in the payload", "return JSON.parse('{\"payload\": {\"__proto__\": {\"x\": 1}}}')",
+        "value {'__proto__': {'x': 1}}"),
+    _js("a symbol for a key", "context.set(Symbol('x'), 1)", "TypeError"),
+    _js("questions without end", "while (true) { try { flow.get('x'); } catch { } }", *_STOPPED),
+    _js("an object for a question", "flow.get({toString() { return {}; }})", "TypeError"),
+    _js("many notes", "for (let k = 0; k < 1e5; k++) node.warn('x'.repeat(1000)); return {payload: 'done'}",
+        "value 'done'", *_STOPPED),
+    _js("a large payload", "return {payload: 'x'.repeat(1 << 20)}", "ValueError", "RangeError"),
+    _js("a deep payload", "let a = []; for (let k = 0; k < 100; k++) a = [a]; return {payload: a}", "TooMuch"),
+    _js("a payload of empty maps", "return {payload: Array.from({length: 1e5}, () => ({}))}", "TooMuch", "ValueError"),
+    _js("much context", "context.set('x', 'x'.repeat(1 << 20))", "ValueError"),
+    # -- templates
+    Attack("template: a way to Python", "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+           ("SecurityError",), "template"),
+    Attack("template: through the message", "{{ msg.derive.__globals__ }}", ("SecurityError", "value ''"), "template"),
+    Attack("template: through a filter", "{{ [1] | map(attribute='__class__.__base__') | list }}",
+           ("SecurityError", "value '[<Undefined>]'", "value '[Undefined]'"), "template"),
+    Attack("template: memory", "{{ 'x' * 10 ** 10 }}", ("MemoryError",), "template"),
+    Attack("template: a file", "{% include '/etc/passwd' %}", ("TypeError", "TemplateNotFound"), "template"),
+    Attack("expression: a file", "open('/etc/passwd').read()", ("PermissionError",), "expression"),
+]  # fmt: skip
+
+# What the kernel has to hold is tried without any privilege, too; a language's own limits are the same for everybody.
+OF_THE_KERNEL = [attack for attack in ATTACKS if attack.language == "python"]
