@@ -29,6 +29,7 @@ COMMANDS = (  # in the order of `flowcore --help`: (module, [commands in it])
     ("logs", ["logs"]),
     ("errors", ["errors"]),
     ("retry", ["retry"]),
+    ("upgrade", ["upgrade"]),
     ("history", ["history", "diff", "rollback"]),
     ("sub", ["sub"]),
     ("pub", ["pub"]),

@@ -18,16 +18,21 @@ def validate(
     from flowcore.cli.files import read_flow_file
     from flowcore.cli.types import installed_types
     from flowcore.flow.validate import check
+    from flowcore.runtime.upgrades import upgrade_here
     from flowcore.testing.names import is_tests
 
     types, troubles = installed_types()
     secrets = _secret_names(data)
     results: list[dict[str, Any]] = []
+    upgrade = upgrade_here(types)
     texts = {file: read_flow_file(file) for file in files if not is_tests(file)}
-    documents = {file: check(text, str(file), types, os.environ, secrets).document for file, text in texts.items()}
+    documents = {
+        file: check(text, str(file), types, os.environ, secrets, upgrade=upgrade).document
+        for file, text in texts.items()
+    }
     for file, text in texts.items():
         others = [document for other, document in documents.items() if other != file and document is not None]
-        checked = check(text, str(file), types, os.environ, secrets, others)
+        checked = check(text, str(file), types, os.environ, secrets, others, upgrade=upgrade)
         errors = len(checked.errors)
         results.append(
             {
@@ -49,6 +54,8 @@ def validate(
         for each in results:
             for problem in each["problems"]:
                 out.note(problem)
+            for note in each["notes"]:
+                out.note(f"{each['file']}: {note}")
             count = "1 error" if each["errors"] == 1 else f"{each['errors']} errors"
             (out.show if each["valid"] else out.note)(f"{each['file']}: {'valid' if each['valid'] else count}")
     if not valid:

@@ -19,6 +19,7 @@ from flowcore.flow.problems import Report, escape
 from flowcore.flow.references import Config, Filler
 from flowcore.flow.settings import check_config
 from flowcore.flow.types import NodeTypeInfo, PortInfo
+from flowcore.flow.versions import newer_type
 
 MAX_NODES = 5_000
 """Most nodes of one flow, subflows expanded."""
@@ -169,6 +170,10 @@ class Expander:
         if info.refused:
             self._report.error(f"{node.pointer}/type", f"'{node.type}' is not run here: {info.refused}")
             return
+        if node.version != info.config_version:
+            placed.broken = True
+            self._report.error(f"{node.pointer}/version", _other_version(node.type, node.version, info))
+            return
         self._count += 1
         fields = self._fields.setdefault(node.type, ConfigFields(info.config_schema))
         errors = self._report.errors
@@ -246,6 +251,15 @@ class Expander:
             info = self._types.get(resource.type or "")
             if info is None:
                 continue
+            if resource.version != info.config_version:
+                self._report.error(f"{resource.pointer}/version", _other_version(info.type, resource.version, info))
+                continue
             fields = self._fields.setdefault(info.type, ConfigFields(info.config_schema))
             config = self._filler.fill(resource.config, f"/resources/{escape(name)}/config", self._env, fields)
             check_config(config, fields, self._report, self._secrets, whole=False)
+
+
+def _other_version(name: str, version: int, info: NodeTypeInfo) -> str:
+    if version > info.config_version:
+        return newer_type(name, version, info)
+    return f"the config is of version {version} of {name}, and was not upgraded to {info.config_version}"

@@ -58,6 +58,7 @@ class PortInfo:
 class NodeTypeInfo:
     """A node type as data: what the palette, the validator and the reconciler need to know of it.
 
+    `version` is its package's, `config_version` that of its config: the node class's own `version`.
     `missing` is the `pip install` line that brings what the type lacks, None when it can run. `refused` says why this
     runtime does not run it though it could. `outputs_from` and `inputs_from` name a config field that gives further
     ports, see `output_ports`. `outside`: it reaches beyond the flow.
@@ -92,6 +93,7 @@ class NodeTypeInfo:
     qualname: str = ""
     distribution: str = ""
     version: str = ""
+    config_version: int = 1
 
     @property
     def can_run(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from flowcore.flow.model import FORMAT, FlowDocument
+from flowcore.flow.model import FlowDocument
 from flowcore.flow.placement import check_places
 from flowcore.flow.problems import Problem, Report, pointer
 from flowcore.flow.resolve import resolve
@@ -21,6 +21,7 @@ from flowcore.flow.schema import validator
 from flowcore.flow.sound import without
 from flowcore.flow.source import Source, SourceError
 from flowcore.flow.types import NodeTypeInfo
+from flowcore.flow.versions import Upgrade, is_newer_format, newer_format, upgraded
 from flowcore.flow.wording import tell
 
 
@@ -56,6 +57,7 @@ def check(
     secrets: Collection[str] | None = None,
     others: Iterable[FlowDocument] = (),
     hosts: Mapping[str, Mapping[str, NodeTypeInfo]] | None = None,
+    upgrade: Upgrade | None = None,
 ) -> Checked:
     """Check a flow file.
 
@@ -68,6 +70,7 @@ def check(
         others: the other flows there are, for links across flows.
         hosts: host -> the node types it has (the main host is ""), where nodes may be placed on several; `types` holds
             the types of all. Of a host that is not among them nothing is known, so its nodes may be as they like.
+        upgrade: takes configs of older versions of their types to the installed ones; None: those are errors.
     """
     try:
         source = Source(text)
@@ -77,7 +80,12 @@ def check(
     for place, message, at_key in source.faults:
         report.error(place, message, at_key=at_key)
         report.mute(place)
-    document, resolved = _meaning(source.value, types, environ, secrets, others, report)
+    value, notes = source.value, list[str]()
+    if upgrade is not None and not is_newer_format(value):
+        value, notes = upgraded(value, types, upgrade, report)
+    document, resolved = _meaning(value, types, environ, secrets, others, report)
+    if resolved is not None:
+        resolved.notes.extend(notes)
     if resolved is not None and hosts:
         check_places(resolved, hosts, report)
     problems = report.problems(filename, source.line)
@@ -95,10 +103,8 @@ def _meaning(
     if not isinstance(value, dict):
         report.error("", 'a flow is a map: { "flowcore": 1, "id": .., "nodes": [..], "wires": [..] }')
         return None, None
-    version = value.get("flowcore")
-    if isinstance(version, int) and not isinstance(version, bool) and version > FORMAT:
-        newer = f"the flow is of format {version}, and this flowcore reads format {FORMAT}"
-        report.error("/flowcore", f"{newer}: `pip install -U flowcore`")
+    if is_newer_format(value):
+        report.error("/flowcore", newer_format(value))
         return None, None  # what else a newer format has can't be judged
     told = list(tell(validator().iter_errors(value), report))
     sound = without(value, told)

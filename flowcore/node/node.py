@@ -44,6 +44,7 @@ class Node:
     """
 
     type: ClassVar[str] = ""
+    version: ClassVar[int] = 1  # of the config: raise it when old configs no longer mean the same, and define `upgrade`
     title: ClassVar[str] = ""
     category: ClassVar[str] = ""
     icon: ClassVar[str] = ""
@@ -100,6 +101,20 @@ class Node:
 
     def on_stop(self) -> Any:
         """Called after the last message; sync or async."""
+
+    @classmethod
+    def upgrade(cls, config: dict[str, Any], version: int) -> dict[str, Any]:
+        """The config of an older version of this type as this one wants it. A class with a `version` above 1 has one.
+
+        It may be changed in place and returned. It is raw, as the flow file has it: fields may be left out, or hold
+        `"${NAME}"`, `{"$use": ..}` and other references; of a resource it may be a part. What it raises stops the
+        deploy, and is told with the node's name.
+
+        Args:
+            config: as an author wrote it.
+            version: of this type, for which that was: 1 to `cls.version - 1`.
+        """
+        raise NotImplementedError(f"{cls.__name__} has version {cls.version} and no upgrade")
 
     @classmethod
     def is_source(cls) -> bool:

@@ -1,5 +1,6 @@
 """The data folder: locked by the one host that uses it, with a file that says how to reach that host.
 
+`folder.json` says which format it has: one that a newer flowcore has written is refused.
 `stopped.json` says how the last host ended in order: whoever asked it to stop cannot be told over a bus that ends too.
 """
 
@@ -13,7 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flowcore.runtime.results import HostLocked, Undrained
+from flowcore import __version__
+from flowcore.runtime.results import HostError, HostLocked, NewerFolder, Undrained
+
+FOLDER_FORMAT = 1
+"""The version of what is in a data folder: another one only when an older flowcore would read it wrongly."""
+_FORMAT_FILE = "folder.json"
 
 
 class DataFolder:
@@ -27,6 +33,7 @@ class DataFolder:
 
         Raises:
             HostLocked: another process has it.
+            NewerFolder: a newer flowcore has written it; nothing in it was changed.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(PermissionError):  # not ours: whoever made it answers for it
@@ -38,10 +45,24 @@ class DataFolder:
             said = os.read(fd, 32).decode(errors="replace").strip()
             os.close(fd)
             raise HostLocked(str(self._folder), int(said) if said.isdigit() else None) from None
+        try:
+            check_format(self._folder)
+        except HostError:
+            os.close(fd)
+            raise
         (self._folder / "stopped.json").unlink(missing_ok=True)  # of an earlier process, which may have had our number
         os.ftruncate(fd, 0)
         os.pwrite(fd, str(os.getpid()).encode(), 0)
         self._fd = fd
+        self._write_format()
+
+    def _write_format(self) -> None:
+        said = {"format": FOLDER_FORMAT, "flowcore": __version__}
+        file = self._folder / _FORMAT_FILE
+        if not file.exists() or json.loads(file.read_text()) != said:
+            new = file.with_name(f"{_FORMAT_FILE}.new")
+            new.write_text(json.dumps(said) + "\n")
+            new.replace(file)
 
     def unlock(self) -> None:
         """Let another host have it."""
@@ -68,6 +89,29 @@ class DataFolder:
     def remove_run_file(self) -> None:
         """The host is not to be reached any more."""
         (self._folder / "run.json").unlink(missing_ok=True)
+
+
+def check_format(folder: Path) -> None:
+    """Refuse a data folder that a newer flowcore has written: what is in it may not mean what it seems to.
+
+    Raises:
+        NewerFolder: it is of a format that is not known here.
+        HostError: what it says of its format cannot be read.
+    """
+    file = folder / _FORMAT_FILE
+    try:
+        said = json.loads(file.read_text())
+        format_, writer = said["format"], str(said.get("flowcore", ""))
+        if not isinstance(format_, int):
+            raise TypeError(f"format is {format_!r}")
+    except FileNotFoundError:
+        return  # new, or from before folders said it
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        raise HostError(
+            f"{file} does not say which format the folder has ({e}); choose another --data folder"
+        ) from None
+    if format_ > FOLDER_FORMAT:
+        raise NewerFolder(str(folder), format_, FOLDER_FORMAT, writer)
 
 
 def read_stopped(folder: Path, pid: int) -> list[Undrained] | None:

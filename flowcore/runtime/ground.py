@@ -36,6 +36,7 @@ from flowcore.runtime.process import StartFailed
 from flowcore.runtime.results import DeployResult
 from flowcore.runtime.supervise import ProcessPlan, Supervised
 from flowcore.runtime.typelist import TypeList
+from flowcore.runtime.upgrades import Upgrades
 from flowcore.runtime.zygote import ScriptZygote
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -63,6 +64,7 @@ class Ground:
     type_list: Callable[[], TypeList]
     find: Callable[[str, str], list[Supervised]]
     of_flow: Callable[[str], Iterable[Supervised]]
+    upgrades: Upgrades
     shared: SharedBus
     host: str  # "" for the main host
     host_id: str  # what stands for this machine in handles of shared memory; "": what the machine is

@@ -68,6 +68,7 @@ from flowcore.runtime.results import (
 )
 from flowcore.runtime.supervise import Supervised
 from flowcore.runtime.typewatch import TypeWatch
+from flowcore.runtime.upgrades import Upgrades
 from flowcore.runtime.zygote import ScriptZygote
 
 _CONNECT_TIMEOUT_S = 30.0
@@ -131,9 +132,9 @@ class Host:
         self._rights = BusRights(self.access)
         self._handovers = Handovers(options.folder)
         self._zygote = ScriptZygote(options.folder)
-        self._types = TypeWatch(
-            for_nodes({**os.environ, **options.nodes_environ}), self._on_types, refuse_commands=not options.commands
-        )
+        environ = for_nodes({**os.environ, **options.nodes_environ})
+        self._types = TypeWatch(environ, self._on_types, refuse_commands=not options.commands)
+        self._upgrades = Upgrades(environ)
         self._health = Health(self._processes, options.heartbeat_s)
         self._tasks: list[asyncio.Task[Any]] = []
         self._stop_asked = asyncio.Event()
@@ -167,6 +168,7 @@ class Host:
 
         Raises:
             HostLocked: another host has the data folder.
+            NewerFolder: a newer flowcore has written it.
             BusError, StorageError, TimeoutError: the bus does not start or answer; nothing is left running.
         """
         self._data.lock()
@@ -204,6 +206,7 @@ class Host:
             type_list=lambda: self._types.known,
             find=self._find,
             of_flow=self._of_flow,
+            upgrades=self._upgrades,
             shared=self.shared,
             host=host,
             host_id=self.options.host_id,
@@ -419,7 +422,13 @@ class Host:
             {*self.secrets.names(), *self.shared.secrets()},
             self.reconciler.others(_id_in(text)),
             self.shared.types_by_host(self.own_types),
+            self._upgrades.of,
         )
+
+    async def prepare(self, text: str | bytes) -> None:
+        """Have the older configs in a document upgraded by their types, for a `check` of it."""
+        with contextlib.suppress(ValueError, RecursionError):  # which the check will tell
+            await self._upgrades.prepare([json.loads(text)], self.own_types, self._types.known.code)
 
     async def deploy(
         self, text: str | bytes, filename: str = "<deploy>", *, based_on: int | None = None, timeout_s: float = 60.0
@@ -435,6 +444,7 @@ class Host:
             stored.
         """
         begun = time.perf_counter()
+        await self.prepare(text)
         checked = self.check(text, filename)
         if checked.document is None or checked.resolved is None:
             raise DeployRefused(_id_in(text) or filename, checked.problems)

@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -22,6 +22,7 @@ from flowcore.flow.problems import Report
 from flowcore.flow.resolve import resolve
 from flowcore.flow.resolved import ResolvedFlow, WireSpec
 from flowcore.flow.types import NodeTypeInfo
+from flowcore.flow.versions import is_newer_format, newer_format, upgraded
 from flowcore.runtime.drain import quiet
 from flowcore.runtime.flowrun import FlowRun, Ground
 from flowcore.runtime.flowstore import FlowStore, StoredFlow
@@ -29,6 +30,7 @@ from flowcore.runtime.hosts.placed import resolved_part
 from flowcore.runtime.logs import event
 from flowcore.runtime.plans import Desired, MqttFields, Planned, durable_wires, plan_flow, wire_changes
 from flowcore.runtime.results import DeployResult
+from flowcore.runtime.upgrades import Upgrades
 
 _AGAIN_S, _LONGEST_AGAIN_S = 1.0, 30.0
 
@@ -46,6 +48,10 @@ class HostGround(Ground, Protocol):
     @property
     def all_types(self) -> Mapping[str, NodeTypeInfo]:
         """The node types of all hosts."""
+
+    @property
+    def upgrades(self) -> Upgrades:
+        """What takes configs of older versions of their types to the installed ones."""
 
     @property
     def code(self) -> Mapping[str, str]:
@@ -193,6 +199,9 @@ class Reconciler:
         return result
 
     async def _apply_to(self, run: FlowRun, stored: StoredFlow, desired: Desired) -> DeployResult:
+        if not self._ground.host:
+            known = [one.document for one in self._store.documents.values() if one.document]
+            await self._ground.upgrades.prepare(known, self._ground.types, self._ground.code)
         target, problems = self._resolve(stored)
         if problems and run.whole is not None and (target is None or run.revision != stored.revision or run.processes):
             return DeployResult(run.flow, stored.revision, problems=tuple(problems), notes=("what ran goes on",))
@@ -228,13 +237,16 @@ class Reconciler:
                 return resolved_part(stored.document), []
             except ValueError as e:
                 return None, [f"{stored.flow}: {e}"]
+        if is_newer_format(stored.document):
+            return None, [f"{stored.flow}: {newer_format(stored.document)}"]
+        report = Report()
         try:
-            document = FlowDocument.model_validate(stored.document)
+            document, notes = self._read(stored.document, report)
         except ValidationError as e:
             problems = [f"{stored.flow}: /{'/'.join(map(str, one['loc']))}: {one['msg']}" for one in e.errors()]
             return None, problems
-        report = Report()
         resolved = resolve(document, self._ground.all_types, os.environ, self.others(stored.flow), report=report)
+        resolved.notes.extend(notes)
         return resolved, [str(one) for one in report.problems(stored.flow) if one.severity == "error"]
 
     def others(self, flow: str) -> list[FlowDocument]:
@@ -243,8 +255,13 @@ class Reconciler:
         for other, stored in self._store.documents.items():
             if other != flow and stored.document:
                 with contextlib.suppress(ValidationError):
-                    others.append(FlowDocument.model_validate(stored.document))
+                    others.append(self._read(stored.document, Report())[0])
         return others
+
+    def _read(self, value: dict[str, Any], report: Report) -> tuple[FlowDocument, list[str]]:
+        """A stored document with its older configs upgraded, and what is said of that. Raises ValidationError."""
+        value, notes = upgraded(value, self._ground.all_types, self._ground.upgrades.of, report)
+        return FlowDocument.model_validate(value), notes
 
 
 def _with_problems(result: DeployResult, problems: list[str]) -> DeployResult:

@@ -4,6 +4,7 @@ Plain data without behaviour, so that control services, commands and the gateway
 
     HostError
     ├── HostLocked      another process has the data folder
+    ├── NewerFolder     a newer flowcore has written it
     ├── DeployRefused   the document has errors; what ran goes on
     ├── StaleRevision   the deploy was based on a revision that is no longer the newest
     ├── UnknownFlow     no such flow here
@@ -15,6 +16,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from flowcore import __version__
 
 if TYPE_CHECKING:
     from flowcore.flow.validate import Problem
@@ -31,6 +34,17 @@ class HostLocked(HostError):
         who = f"process {pid}" if pid else "another process"
         super().__init__(f"{folder} is in use by {who}; stop it with `flowcore down`, or choose another --data folder")
         self.folder, self.pid = folder, pid
+
+
+class NewerFolder(HostError):
+    """A newer flowcore has written the data folder."""
+
+    def __init__(self, folder: str, format_: int, known: int, writer: str) -> None:
+        by = f", written by flowcore {writer}" if writer else ""
+        knows = f"this flowcore {__version__} knows format {known}"
+        do = "`pip install -U flowcore`, or choose another --data folder"
+        super().__init__(f"the data folder {folder} is of format {format_}{by}, and {knows}; {do}")
+        self.folder, self.format, self.known = folder, format_, known
 
 
 class DeployRefused(HostError):

@@ -98,7 +98,22 @@ def describe(node: type[Node], distribution: str = "", version: str = "") -> Nod
         qualname=node.__qualname__,
         distribution=distribution,
         version=version,
+        config_version=_config_version(node),
     )
+
+
+def _config_version(node: type[Node]) -> int:
+    """The version of a class's config.
+
+    Raises:
+        TypeError: it is no number from 1 on, or above 1 without an `upgrade`.
+    """
+    version = node.version
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise TypeError(f"version must be a whole number from 1 on, is {version!r}")
+    if version > 1 and node.upgrade.__func__ is Node.upgrade.__func__:  # type: ignore[attr-defined]
+        raise TypeError(f"version {version} needs a classmethod `upgrade(cls, config, version)` for older configs")
+    return version
 
 
 def read() -> TypeList:

@@ -31,7 +31,7 @@ class Difference(Answer):
     text: str = ""
 
 
-def difference(
+async def difference(
     host: "Host", old: dict[str, Any], new: dict[str, Any], names: tuple[str, str] = ("before", "after")
 ) -> Difference:
     """Compare two documents; where one of them can no longer be resolved, only their texts are compared."""
@@ -40,6 +40,8 @@ def difference(
             format_flow(old).splitlines(keepends=True), format_flow(new).splitlines(keepends=True), *names, n=2
         )
     )
+    for document in (old, new):
+        await host.prepare(json.dumps(document))
     resolved = [
         host.check(json.dumps(document), name).resolved for document, name in zip((old, new), names, strict=True)
     ]

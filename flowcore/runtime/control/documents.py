@@ -37,6 +37,7 @@ class Validated(Answer):
 @operation("validate")
 async def validate(host: "Host", ask: Document) -> Validated:
     """Check a document with the types, secrets and environment of this host; changes nothing."""
+    await host.prepare(ask.text())
     checked = host.check(ask.text(), ask.file)
     return Validated(
         valid=not any(problem.severity == "error" for problem in checked.problems),
@@ -112,7 +113,7 @@ async def deploy(host: "Host", ask: DeployRequest) -> DeployAnswer:
         parts = [Document(document=await _with_nodes(host, ask.documents[0], ask.nodes), file=ask.documents[0].file)]
     else:
         parts = ask.documents
-    ids = _check_all(host, parts)
+    ids = await _check_all(host, parts)
     await _refuse_stale(host, ids, ask.based_on)
     done = []
     for flow, part in zip(ids, parts, strict=True):
@@ -127,11 +128,12 @@ async def deploy(host: "Host", ask: DeployRequest) -> DeployAnswer:
     return DeployAnswer(flows=done)
 
 
-def _check_all(host: "Host", parts: list[Document]) -> list[str]:
+async def _check_all(host: "Host", parts: list[Document]) -> list[str]:
     ids: list[str] = []
     problems: list[str] = []
     errors = 0
     for part in parts:
+        await host.prepare(part.text())
         checked = host.check(part.text(), part.file)
         found = sum(problem.severity == "error" for problem in checked.problems)
         if found:
@@ -171,7 +173,7 @@ async def _stale(host: "Host", error: StaleRevision) -> ControlError:
     except HostError:
         return answer  # the base is so old that it is no longer kept
     names = (f"revision {error.based_on}", f"revision {error.current}")
-    answer.details["difference"] = difference(host, old, new, names).model_dump()
+    answer.details["difference"] = (await difference(host, old, new, names)).model_dump()
     return answer
 
 
@@ -297,15 +299,16 @@ async def diff(host: "Host", ask: DiffRequest) -> Diff:
     if ask.document is not None:
         old = await host.document(ask.flow, ask.old)
         text = ask.document if isinstance(ask.document, str) else json.dumps(ask.document)
+        await host.prepare(text)
         problems = [str(each) for each in host.check(text, "document").problems if each.severity == "error"]
         if problems:
             raise ControlError("invalid_flow", "the document has errors", where=ask.flow, problems=problems)
-        shown = difference(host, old["document"], json.loads(text), (f"revision {old['revision']}", "document"))
+        shown = await difference(host, old["document"], json.loads(text), (f"revision {old['revision']}", "document"))
         return Diff(flow=ask.flow, old=old["revision"], new=None, **shown.model_dump())
     new = await host.document(ask.flow, ask.new)
     old = await host.document(ask.flow, ask.old or await _before(host, ask.flow, new["revision"]))
     names = (f"revision {old['revision']}", f"revision {new['revision']}")
-    shown = difference(host, old["document"], new["document"], names)
+    shown = await difference(host, old["document"], new["document"], names)
     return Diff(flow=ask.flow, old=old["revision"], new=new["revision"], **shown.model_dump())
 
 
