@@ -11,6 +11,7 @@ from flowcore_nodes.iot.simulated import machine
 
 from flowcore.bus.envelope import unpack
 from flowcore.flow.format import format_flow
+from flowcore.runtime.control.nodes import StatusRequest, status
 from flowcore.runtime.host import Host, HostOptions
 from flowcore.simulate.devices import make
 from flowcore.simulate.player import Broker, Player
@@ -162,3 +163,18 @@ async def test_kiln_reports_what_is_too_hot(host, tmp_path):
         now_f = round((1255 + 30 * math.sin(int(found[1]))) * 1.8 + 32, 1)
         assert float(found[2]) == now_f > 2300
         assert float(found[3]) == pytest.approx(now_f - 2300, abs=0.051)
+
+
+async def test_stations_have_their_parts_inspected_as_they_say(host, tmp_path):
+    """Each part is in the book once for each station, judged by its own inspection; the instances show their counts."""
+    book = tmp_path / "book.jsonl"
+    await deploy(host, example("stations", BOOK=str(book)))
+    lines = await json_lines(book, lambda lines: len(lines) >= 20)
+    allowed_g = {"Press": 1, "Lathe": 3}
+    assert {line["station"] for line in lines} == set(allowed_g)
+    for line in lines:
+        assert line["good"] == (abs(line["grams"] - 100) <= allowed_g[line["station"]]), line
+    parts = [(line["station"], line["part"]) for line in lines]
+    assert len(set(parts)) == len(parts)
+    [flow] = (await status(host, StatusRequest(flow="stations"))).flows
+    assert {one.instance: "good" in one.text for one in flow.instances} == {"press": True, "lathe": True}
