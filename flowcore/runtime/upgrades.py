@@ -33,6 +33,7 @@ class Upgrades:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = dict(environ)
         self._known: dict[str, dict[str, Any]] = {}
+        self._unsaid: set[str] = set()  # known only that the program failed: to be asked again
         self._code: Mapping[str, str] = {}
 
     async def prepare(
@@ -46,11 +47,18 @@ class Upgrades:
             code: type -> what stands for its source: another one is asked again.
         """
         self._code = dict(code)
+        for key in self._unsaid:
+            self._known.pop(key, None)
+        self._unsaid.clear()
         found = [old for document in documents for _, old in outdated(document, types)]
         tasks = {self._key(old): old for old in found if self._key(old) not in self._known}
         if not tasks:
             return
-        answers = await self._ask([_task(old, types[old.type]) for old in tasks.values()])
+        try:
+            answers = await self._ask([_task(old, types[old.type]) for old in tasks.values()])
+        except UpgradeFailed as e:
+            self._unsaid.update(tasks)
+            answers = [{"error": str(e)}] * len(tasks)
         if len(self._known) + len(tasks) > _MOST_KEPT:
             self._known.clear()
         self._known.update(zip(tasks, answers, strict=True))
@@ -70,6 +78,7 @@ class Upgrades:
         return json.dumps([old.type, self._code.get(old.type, ""), old.version, old.wanted, old.config])
 
     async def _ask(self, tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """An answer for each task. Raises UpgradeFailed: the program gave none."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "flowcore.runtime.upgrades"),
             stdin=asyncio.subprocess.PIPE,
@@ -94,7 +103,7 @@ class Upgrades:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-        return [{"error": f"the program that upgrades it failed: {said}"}] * len(tasks)
+        raise UpgradeFailed(f"the program that upgrades it failed: {said}")
 
 
 def upgrade_here(types: Mapping[str, NodeTypeInfo]) -> Any:

@@ -2,7 +2,8 @@
 
 import json
 
-from line_flow import lines_of, numbers_in, until
+import frame_flow
+from line_flow import install, lines_of, numbers_in, until
 
 from flowcore.bus.envelope import unpack
 
@@ -113,3 +114,23 @@ async def test_a_call_from_inside_its_own_callee_needs_room(host, tmp_path):
     await deployed(host, flow("self", nodes, wires))
     await host.inject("self", "call", "in", 1.0)
     await until(lambda: failed(tmp_path / "out") == {1001.0})
+
+
+async def test_frames_travel_to_a_callee_and_back_in_shared_memory(make_host, plugin, tmp_path):
+    """Each comes back whole, and slots of callee and caller are used again."""
+    install(tmp_path / "site", "frametest", frame_flow.NODES)
+    host, out = await make_host(), tmp_path / "frames"
+    nodes = {
+        "camera": ("frametest/camera", {"to": 200}),
+        "call": ("core/link-call", {"links": ["twice"]}),
+        "check": ("frametest/check", {"path": str(out)}),
+        "twice": ("core/link-in", {}),
+        "double": ("frametest/double", {}),
+        "back": ("core/link-out", {"mode": "return"}),
+    }
+    wires = ["camera.frame > call.in", "call.out > check.in", "twice.out > double.in", "double.out > back.in"]
+    document = json.loads(flow("frames", nodes, wires))
+    for node in document["nodes"]:
+        node["settings"] = {"pool_mb": 32} if node["id"] in ("camera", "double") else {}
+    await deployed(host, json.dumps(document))
+    assert sorted(await lines_of(out, 200)) == list(range(1, 201))
