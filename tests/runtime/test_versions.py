@@ -27,7 +27,7 @@ NEWER = """
 async def test_a_flow_outlives_the_upgrade_of_a_type_it_uses(host, plugin, tmp_path):
     """The stored document stays as it is; its config is upgraded whenever it is resolved, and a deploy says so."""
     out = tmp_path / "out"
-    document = chain(out, count={"to": 100_000}, add={"to_add": 1000})
+    document = chain(out, count={"to": 100_000, "pause_s": 0.02}, add={"to_add": 1000})
     result = await host.deploy(document, "line.json")
     assert not result.problems, result
     await lines_of(out, 20)
@@ -43,14 +43,16 @@ async def test_a_flow_outlives_the_upgrade_of_a_type_it_uses(host, plugin, tmp_p
             "message.payload + self.config.to_add", "message.payload + self.config.plus", 1
         )
     )
-    await until(lambda: host.types["hosttest/add"].config_version == 2)
-    await until(lambda: any("was taken as version 2" in note for flow in host.status("line") for note in flow.notes))
+    await until(lambda: host.types["hosttest/add"].config_version == 2, timeout=90)
+    await until(
+        lambda: any("was taken as version 2" in note for flow in host.status("line") for note in flow.notes), timeout=90
+    )
     count = len(out.read_text().split())
     assert min(await lines_of(out, count + 20)) == 1001
     stored = (await host.document("line"))["document"]
     assert stored == json.loads(document)
 
-    result = await host.deploy(chain(out, count={"to": 100_000}, add={"to_add": 2000}), "line.json")
+    result = await host.deploy(chain(out, count={"to": 100_000, "pause_s": 0.02}, add={"to_add": 2000}), "line.json")
     assert any("version 1 of the config of node 'add' was taken as version 2" in note for note in result.notes)
     with pytest.raises(DeployRefused, match=r"node 'add' cannot be upgraded .* ValueError: cannot subtract any more"):
         await host.deploy(chain(out, add={"to_add": -1}), "line.json")
