@@ -197,8 +197,10 @@ def test_the_devices_on_the_page_of_the_flows():
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(b.test == "" for b in blocks_of(page))], ids=str)
 def test_the_commands_of_a_page(up, page):
-    """Line by line, each to its end."""
+    """Line by line, each to its end, with the files that the page shows."""
     for block in blocks_of(page):
+        if block.file:
+            (up.folder / block.file).write_text(block.text)
         if block.language == "sh" and block.test == "":
             for line in block.lines:
                 up.run(line)

@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from flowcore.bus.tls import SYSTEM, Untrusted
 from flowcore.cli import out
@@ -134,6 +135,8 @@ class Serve:
                 self._beside.append(asyncio.create_task(folder.run()))
             await host.begun()
             self._notifier.ready()
+            if not host.flows() and not self._options.host:
+                self.say("no flows yet: flowcore deploy FILE in another terminal, or begin with flowcore init")
         except out.Failed as e:
             self._failure = e
             host.request_stop()
@@ -199,11 +202,24 @@ class Serve:
         as_member = f" as host {now.host}" if now.host else ""
         lines = [
             f"flowcore {now.version} is up{as_member}: NATS at {now.url}{mqtt}",
+            *self._other_ports(host),
             f"data folder {now.folder}, log {now.log}",
             f"stop with Ctrl-C or: flowcore down --data {self._options.data}",
             *host.type_problems,
         ]
         self.say("\n".join(lines), up=now.model_dump(), problems=list(host.type_problems))
+
+    def _other_ports(self, host: Host) -> list[str]:
+        """A port that is not the one asked for surprises whoever has it in a client's settings."""
+        if host.server is None:
+            return []
+        asked = {"NATS": self._options.nats_port, "MQTT": self._options.mqtt_port}
+        got = {"NATS": urlsplit(host.server.url).port, "MQTT": host.server.mqtt_port}
+        return [
+            f"port {asked[what]} was taken: {what} has {got[what]} in this folder, and keeps it"
+            for what in asked
+            if asked[what] not in (0, got[what])
+        ]
 
     def _say_undrained(self, undrained: list[Undrained]) -> None:
         for wire in undrained:
