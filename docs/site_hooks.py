@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mkdocs.structure.files import File
 
-PLANNED = {"node-red.md", "flow-tests.md"}
+PLANNED = {"node-red.md"}
 _ROOT = Path(__file__).parents[1]
 _LINK = re.compile(r"(\]\()(\.\./[^)#\s]+)")
 _FENCE = re.compile(r"^(\s*```\w+)[^\n`]*$", re.MULTILINE)
