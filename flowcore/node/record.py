@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from flowcore.bus.envelope import join, pack, unpack
 from flowcore.node.tensors import inline_alone
 
-_PART = 1 << 20  # bytes of an entry: the bus takes 8 MB in one message, and other messages wait behind it
+_PART = 512 << 10  # bytes of an entry: a bus that was there takes 1 MB in one message, and others wait behind it
 _SMALL = 4096  # a record up to this size is written whole each time
 _LEAST_CHANGES = 64 << 10  # bytes of changes in a generation, at least
 _MOST_SLOTS = 1000  # of a generation: what a start has to read
