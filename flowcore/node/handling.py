@@ -368,7 +368,8 @@ class Handling:
         async with contextlib.aclosing(results):
             while True:
                 try:
-                    result = await self._limited(anext(results))
+                    following = anext(results)
+                    result = await (following if self._timeout_s is None else self._limited(following))
                 except StopAsyncIteration:
                     return
                 await self._send(result, message, cause)
