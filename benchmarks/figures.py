@@ -17,6 +17,7 @@ from typing import Any
 
 import bcrypt
 import nats
+import psutil
 import uvloop
 
 from flowcore.bus import storage, tls
@@ -194,21 +195,46 @@ async def _scripts(folder: Path) -> None:
     zygote = ScriptZygote(folder)
     zygote.start()
     await zygote.listening.wait()
-    worker = ScriptWorker(zygote.path, "return msg.payload", sandbox="weak")
-    began_s = time.perf_counter()
-    await worker.start()
-    _say("a script's worker forked, locked in, compiled", (time.perf_counter() - began_s) * 1e3, "ms")
-    await worker.begin()
-    for at_once in (60, 1):
-        messages, rounds = [({"temp_c": 20.5}, "", {})] * at_once, 6000 // at_once
-        await worker.call(messages)
+    for language, script, options in _LANGUAGES:
+        await _script(zygote.path, language, script, options)
+    await zygote.stop()
+
+
+_LANGUAGES: list[tuple[str, str, dict[str, Any]]] = [
+    ("python", "return msg.payload", {}),
+    ("expression", "payload", {}),
+    ("javascript", "return msg;", {}),
+    ("template", "{{ payload.temp_c }}", {"syntax": "jinja2", "output": "text", "strict": False}),
+    ("template", "{{payload.temp_c}}", {"syntax": "mustache", "output": "text", "strict": False}),
+]
+
+
+async def _script(path: str, language: str, script: str, options: dict[str, Any]) -> None:
+    """One language: a worker's start, memory of its own, and what a message takes, of processor time in it too."""
+    name = options.get("syntax", language)
+    for attempt in range(2):  # the first one has the zygote import what the language needs
+        worker = ScriptWorker(path, script, sandbox="weak", language=language, options=options)
         began_s = time.perf_counter()
+        await worker.start()
+        start_ms = (time.perf_counter() - began_s) * 1e3
+        if attempt == 0:
+            worker.close()
+    _say(f"{name}: a script's worker forked, locked in, compiled", start_ms, "ms")
+    await worker.begin()
+    process = psutil.Process(worker.pid)
+    item = ({"temp_c": 20.5}, "", {}, *(("id",) if language == "javascript" else ()))
+    for at_once in (60, 1):
+        messages, rounds = [item] * at_once, 6000 // at_once
+        await worker.call(messages)
+        began_s, began_cpu_s = time.perf_counter(), sum(process.cpu_times()[:2])
         for _ in range(rounds):
             await worker.call(messages)
         took_us = (time.perf_counter() - began_s) / rounds / at_once * 1e6
-        _say(f"a message through a script and back, {at_once} in a frame", took_us, "us")
+        _say(f"{name}: a message through a script and back, {at_once} in a frame", took_us, "us")
+        cpu_us = (sum(process.cpu_times()[:2]) - began_cpu_s) / rounds / at_once * 1e6
+        _say(f"{name}: processor time of that in the worker", cpu_us, "us")
+    _say(f"{name}: memory that a worker has for itself", process.memory_full_info().uss / 2**20, "MB")
     worker.close()
-    await zygote.stop()
 
 
 async def _host(folder: Path) -> None:

@@ -33,6 +33,7 @@ _LARGE = 2**53 - 1
 _AFTER_S = 0.2  # for taking back what a message did that was stopped
 _KEPT_STAND_INS = 1000  # tensors that the script may still pass on
 _NO_MESSAGE = inside.Msg()
+_LONG = re.compile(r"\d{16}")
 _LONG_NUMBER = re.compile(r"(?<![.\d])\d{16,}(?![\d.eE])")  # a whole number that may be beyond 2^53
 _PLACE = re.compile(r"^\s*at (?:(.*?) \()?<input>:(\d+)(?::\d+)?\)?$", re.MULTILINE)
 _AWAITS = re.compile(r"\bawait\b")
@@ -303,7 +304,7 @@ class JavaScriptWorker(Worker):
         self._is_marked = False
         try:
             text = self._encode(value)
-            if _LONG_NUMBER.search(text) is None:
+            if not _has_long_number(text):
                 return text, self._is_marked
         except ValueError:  # NaN
             pass
@@ -340,7 +341,7 @@ class JavaScriptWorker(Worker):
         Raises:
             ValueError: a number too large to travel, a tensor of another message.
         """
-        made = json.loads(text, parse_int=_whole) if _LONG_NUMBER.search(text) else json.loads(text)
+        made, _ = (_DECODE_CAREFULLY if _has_long_number(text) else _DECODE)(text)
         return self._without_marks(made) if self._mark_in_json in text else made
 
     def _without_marks(self, value: Any) -> Any:
@@ -392,6 +393,11 @@ def _seconds(due_ms: Any) -> float | None:
     return due_ms / 1000 if isinstance(due_ms, int | float) else None
 
 
+def _has_long_number(text: str) -> bool:
+    """True when there may be a whole number beyond 2^53 in some JSON. The first look is the quick one."""
+    return _LONG.search(text) is not None and _LONG_NUMBER.search(text) is not None
+
+
 def _whole(digits: str) -> int | float:
     """A whole number that JavaScript wrote: beyond 2^53 it is a float, as it was there."""
     number = int(digits)
@@ -405,3 +411,6 @@ def _well_formed(value: Any) -> Any:
     if isinstance(value, list):
         return [_well_formed(each) for each in value]
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(value, str) else value
+
+
+_DECODE, _DECODE_CAREFULLY = json.JSONDecoder().raw_decode, json.JSONDecoder(parse_int=_whole).raw_decode

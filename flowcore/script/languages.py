@@ -4,6 +4,7 @@ A locked worker can read no file, so what it needs must be there. The zygote imp
 others' when the first script of the kind comes: who has none does not pay for them.
 """
 
+import gc
 import importlib
 import sys
 
@@ -16,7 +17,7 @@ _WORKERS = {
     "javascript": ("flowcore.script.javascript", "JavaScriptWorker"),
 }
 LANGUAGES = tuple(_WORKERS)
-_brought: set[str] = set()  # modules that are there for one language only
+_brought: dict[str, object] = {}  # modules that are there for one language only; held, so that none is taken apart
 
 
 def worker_class(language: str) -> type[Worker]:
@@ -36,7 +37,8 @@ def worker_class(language: str) -> type[Worker]:
         raise ValueError(f"scripts in {language} can't be run: {type(e).__name__}: {e}") from None
     finally:
         if language not in ("python", "expression"):
-            _brought.update(set(sys.modules) - before)
+            _brought.update({name: sys.modules[name] for name in set(sys.modules) - before})
+            gc.freeze()  # no collection in a worker touches, and so copies, what it shares with the zygote
 
 
 def forget_others() -> None:
