@@ -178,3 +178,48 @@ async def test_stations_have_their_parts_inspected_as_they_say(host, tmp_path):
     assert len(set(parts)) == len(parts)
     [flow] = (await status(host, StatusRequest(flow="stations"))).flows
     assert {one.instance: "good" in one.text for one in flow.instances} == {"press": True, "lathe": True}
+
+
+async def test_press_counts_strokes_in_batches(host, tmp_path):
+    """A pressure that rises and falls becomes strokes, each counted once."""
+    batches = tmp_path / "batches.jsonl"
+    await deploy(host, example("press", STROKE_MS=1000, BATCH=2, BATCHES=str(batches)))
+    lines = await json_lines(batches, lambda lines: len(lines) >= 2)
+    assert [line["strokes"] for line in lines[:2]] == [2, 2]
+    assert {line["state"] for line in lines} == {"pressing"}
+
+
+async def test_inbox_reads_what_is_dropped_there(host, tmp_path):
+    """Good rows are written on, the bad one is told."""
+    told: asyncio.Queue[dict] = asyncio.Queue()
+    await host.connection.subscribe("flow.inbox.wrong.debug", lambda subject, data, *_: told.put_nowait(unpack(data)))
+    await deploy(host, example("inbox", INBOX=str(tmp_path / "in"), OUT=str(tmp_path / "out"), EVERY_S=60))
+    async with asyncio.timeout(30):
+        (reason,) = (await told.get())["value"]
+        assert (reason["check"], reason["path"]) == ("schema", "payload.pieces")
+        xml = tmp_path / "out" / "orders.xml"
+        while not xml.exists() or len(xml.read_text().splitlines()) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert xml.read_text().splitlines() == [
+        "<order><order>A-1</order><pieces>12</pieces><price>2.5</price></order>",
+        "<order><order>B-1</order><pieces>3</pieces><price>120</price></order>",
+    ]
+
+
+async def test_commands_asks_again_until_somebody_answers(host, tmp_path):
+    """What nobody answered waits aside, and none of it is lost."""
+    log, answers = tmp_path / "load.log", tmp_path / "answers.jsonl"
+    await deploy(host, example("commands", LOG=str(log), ANSWERS=str(answers), EVERY_S=0.3))
+    waiting: asyncio.Queue[dict] = asyncio.Queue()
+    await host.connection.subscribe(
+        "flow.commands.again.status", lambda subject, data, *_: waiting.put_nowait(unpack(data))
+    )
+    async with asyncio.timeout(30):
+        while (await waiting.get())["text"] != "2 wait":
+            pass
+    await host.connection.subscribe(
+        "advice.load", lambda subject, data, reply, headers: host.connection.publish(reply, b'{"load":%s}' % data)
+    )
+    lines = await json_lines(answers, lambda lines: len(lines) >= 4)
+    logged = log.read_text().splitlines()
+    assert all(line["load"] in logged for line in lines)
