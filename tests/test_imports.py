@@ -16,6 +16,7 @@ ENGINE, NODES = ROOT / "flowcore", ROOT / "nodes" / "flowcore_nodes"
 # A room may use these and itself. Rooms that are not built yet have their place already.
 MAY_USE = {
     "flow": set(),
+    "convert": set(),
     "bus": {"flow"},
     "wires": {"bus", "flow"},
     "buffers": {"bus", "flow"},
@@ -44,7 +45,7 @@ BELONGS = {
     "matplotlib": ("bench",),
 }
 
-# What the flow room may not do: it is handed everything as plain data.
+# What the rooms flow and convert may not do: they are handed everything as plain data.
 NOT_PURE = {"socket", "asyncio", "subprocess", "multiprocessing", "threading", "time", "datetime", "signal"}
 
 
@@ -82,8 +83,8 @@ def test_a_room_uses_only_what_is_to_its_right(room):
                 wrong.append(f"{_where(path, line)}: the engine must not know the nodes that ship")
             elif room not in BELONGS.get(top, (room,)):
                 wrong.append(f"{_where(path, line)}: {top} belongs to {BELONGS[top][0]}")
-            elif room == "flow" and top in NOT_PURE:
-                wrong.append(f"{_where(path, line)}: flow is pure, and {top} is not")
+            elif room in ("flow", "convert") and top in NOT_PURE:
+                wrong.append(f"{_where(path, line)}: {room} is pure, and {top} is not")
     assert not wrong, "\n".join(wrong)
 
 

@@ -39,7 +39,13 @@ COMMANDS = (  # in the order of `flowcore --help`: (module, [commands in it])
     ("bench", ["bench"]),
     ("doctor", ["doctor"]),
 )
-GROUPS = ("secret", "access", "state", "service")  # files that hold a group of commands, as `app`
+GROUPS = {  # groups of commands, and the files that hold them as `app`
+    "secret": "secret",
+    "access": "access",
+    "state": "state",
+    "service": "service",
+    "import": "importing",
+}
 
 app = typer.Typer(
     name="flowcore",
@@ -68,8 +74,8 @@ def _register() -> None:
         module = import_module(f"flowcore.cli.{module_name}")
         for command in commands:
             app.command(command)(getattr(module, command.replace("-", "_")))
-    for name in GROUPS:
-        app.add_typer(import_module(f"flowcore.cli.{name}").app, name=name)
+    for name, module_name in GROUPS.items():
+        app.add_typer(import_module(f"flowcore.cli.{module_name}").app, name=name)
 
 
 _register()

@@ -1,0 +1,1 @@
+"""Flows of other tools turned into ours. Pure: plain data in, plain data out; one package a tool."""

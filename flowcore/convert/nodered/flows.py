@@ -1,0 +1,289 @@
+"""The import itself: a flow document a tab, each with the subflows and resources that it uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowcore.convert.nodered import environment, typed
+from flowcore.convert.nodered.export import Export, Raw, Scope, read
+from flowcore.convert.nodered.findings import CannotTurn, Finding
+from flowcore.convert.nodered.names import Names
+from flowcore.convert.nodered.node import Given, Turned
+from flowcore.convert.nodered.nodes import BY_TYPE
+from flowcore.convert.nodered.placeholder import placeholder, placeholder_note, without_counterpart
+from flowcore.convert.nodered.resources import resource_of
+from flowcore.convert.nodered.scope import Around, Placed
+
+Document = dict[str, Any]
+_STEP = 40  # canvas units that a further node, made for one of theirs, stands lower
+
+
+@dataclass
+class Imported:
+    """What came of an export."""
+
+    flows: list[Document] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def not_turned(self) -> list[Finding]:
+        """The nodes that are placeholders."""
+        return [finding for finding in self.findings if finding.kind == "not turned"]
+
+
+def turn(text: str | bytes) -> Imported:
+    """Turn an export into flow documents; what is not as it was is among the findings.
+
+    Raises:
+        NotAnExport: the text is none.
+    """
+    return _Turning(read(text)).turned
+
+
+class _Turning:
+    def __init__(self, export: Export) -> None:
+        self._export = export
+        self.turned = Imported()
+        self._everywhere: dict[str, Placed] = {}
+        self._name_everything()
+        parts = {scope.id: _Part(self, scope) for scope in export.subflows.values()}
+        self._parts = parts
+        for part in parts.values():
+            part.fill()
+        for scope in export.tabs.values():
+            self.turned.flows.append(self._flow(scope))
+
+    def _name_everything(self) -> None:
+        flows, subflows = Names(), Names()
+        for scope in self._export.tabs.values():
+            label = str(scope.definition.get("label") or "")
+            self._everywhere[scope.id] = Placed(scope, flows.take(label, "flow"))
+        for scope in self._export.subflows.values():
+            self._everywhere[scope.id] = Placed(scope, subflows.take(str(scope.definition.get("name") or ""), "subflow"))
+        for placed in self._everywhere.values():
+            for node in placed.scope.nodes:
+                placed.nodes[str(node["id"])] = placed.names.take(_called(node), _kind(node, self._everywhere))
+            groups = Names()
+            for group in placed.scope.groups:
+                placed.groups[str(group["id"])] = groups.take(str(group.get("name") or ""), "group")
+
+    def _flow(self, scope: Scope) -> Document:
+        part = _Part(self, scope)
+        part.fill()
+        definition = scope.definition
+        document: Document = {"flowcore": 1, "id": part.placed.flow}
+        if definition.get("label"):
+            document["name"] = str(definition["label"])[:200]
+        if definition.get("info"):
+            document["description"] = str(definition["info"])
+        env = {**environment.of_globals(self._export, part.around), **part.env}
+        if env:
+            document["env"] = env
+        document |= {"nodes": part.nodes, "wires": part.wires}
+        used = self._used(part)
+        if used:
+            document["subflows"] = {one.placed.flow: one.subflow() for one in used}
+        if part.groups:
+            document["groups"] = part.groups
+        resources = {name: made for one in (part, *used) for name, made in one.resources.items()}
+        if resources:
+            document["resources"] = resources
+        if definition.get("disabled"):
+            for node in part.nodes:
+                node["disabled"] = True
+            part.tell("differs", "the tab was disabled, which a flow can't be: each of its nodes is", "enable them")
+        return document
+
+    def _used(self, part: _Part) -> list[_Part]:
+        """The subflows that a part uses, and those that these use."""
+        used: dict[str, _Part] = {}
+        waiting = [part]
+        while waiting:
+            for node in waiting.pop().scope.nodes:
+                kind, _, id = str(node["type"]).partition(":")
+                if kind == "subflow" and id in self._parts and id not in used:
+                    used[id] = self._parts[id]
+                    waiting.append(used[id])
+        return list(used.values())
+
+
+class _Part:
+    """A tab or the inside of a subflow on its way."""
+
+    def __init__(self, turning: _Turning, scope: Scope) -> None:
+        self._export, self._findings = turning._export, turning.turned.findings
+        self.scope, self.placed = scope, turning._everywhere[scope.id]
+        self.around = Around(turning._export, self.placed, turning._everywhere, self._resource, self._findings)
+        self.resources: dict[str, Document] = {}
+        self.nodes: list[Document] = []
+        self.wires: list[Document] = []
+        self.groups: list[Document] = []
+        self.env: dict[str, Any] = {}
+        self._resource_names: dict[str, str] = {}
+        self._ends: dict[str, tuple[str, list[str]]] = {}  # Node-RED's id -> our input, our outputs ("node.port")
+
+    def tell(self, kind: Any, why: str, instead: str = "") -> None:
+        """A finding about the tab or subflow itself."""
+        definition = self.scope.definition
+        name = str(definition.get("label") or definition.get("name") or "")
+        source = str(definition.get("id") or "")
+        self._findings.append(Finding(kind, self.placed.flow, "", source, name, str(definition["type"]), why, instead))
+
+    def fill(self) -> None:
+        """Turn all that stands here."""
+        self.env = environment.of_scope(self.scope, self.tell)
+        for node in self.scope.nodes:
+            self._turn(node)
+        for node in self.scope.nodes:
+            self._wire(node)
+        self._group()
+
+    def _turn(self, raw: Raw) -> None:
+        given = Given(raw, self.around)
+        made: Turned
+        note = [str(raw["info"])] if raw.get("info") else []
+        off = bool(raw.get("d"))
+        try:
+            turn = BY_TYPE.get("subflow" if given.type.startswith("subflow:") else given.type)
+            if turn is None:
+                raise without_counterpart(given.type)
+            made = turn(given)
+            for key, value in given.unseen().items():
+                self.around.tell("setting", given, f"{key} = {value!r} has no counterpart here")
+        except CannotTurn as error:
+            self.around.tell("not turned", given, error.why, error.instead)
+            made, off = placeholder(raw), True
+            note.append(placeholder_note(raw, error))
+        id = self.placed.nodes[given.id]
+        chain = [(id, made.type, made.config)]
+        for after, type, config in made.then:
+            chain.append((self.placed.names.take(f"{id}-{after}"), type, config))
+        first = [(self.placed.names.take(f"{id}-{before}"), type, config) for before, type, config in made.before]
+        chain = [*first, *chain]
+        for at, (one, type, config) in enumerate(chain):
+            node: Document = {"id": one, "type": type}
+            if given.name and one == id:
+                node["name"] = given.name[:200]
+            if config:
+                node["config"] = config
+            if made.settings and one == id:
+                node["settings"] = made.settings
+            if off:
+                node["disabled"] = True
+            if raw.get("g") in self.placed.groups:
+                node["group"] = self.placed.groups[str(raw["g"])]
+            node["ui"] = _ui(raw, (at - len(first)) * _STEP)
+            if note and one == id:
+                node["note"] = "\n\n".join(note)
+            self.nodes.append(node)
+        for before, behind in zip(chain, chain[1:], strict=False):
+            leaves = made.outputs[0] if before[0] == id else "out"
+            self.wires.append({"from": f"{before[0]}.{leaves}", "to": f"{behind[0]}.{made.input if behind[0] == id else 'in'}"})
+        outputs = [f"{id}.{port}" for port in made.outputs]
+        if made.then and outputs:
+            outputs[0] = f"{chain[-1][0]}.out"
+        self._ends[given.id] = (f"{first[0][0]}.in" if first else f"{id}.{made.input}", outputs)
+
+    def _wire(self, raw: Raw) -> None:
+        _, outputs = self._ends[str(raw["id"])]
+        for at, targets in enumerate(raw.get("wires") or []):
+            for target in targets if isinstance(targets, list) else [targets]:
+                if str(target) not in self._ends:
+                    continue  # a wire to a node that is not in the export
+                if at >= len(outputs):
+                    given = Given(raw, self.around)
+                    self.around.tell("setting", given, f"a wire from its output {at + 1}, which ours has not")
+                    continue
+                wire = {"from": outputs[at], "to": self._ends[str(target)][0]}
+                if wire not in self.wires:
+                    self.wires.append(wire)
+
+    def _group(self) -> None:
+        for raw in self.scope.groups:
+            group: Document = {"id": self.placed.groups[str(raw["id"])]}
+            if raw.get("name"):
+                group["name"] = str(raw["name"])[:200]
+            group["ui"] = {key: raw[key] for key in ("x", "y", "w", "h", "style") if key in raw}
+            if raw.get("info"):
+                group["note"] = str(raw["info"])
+            self.groups.append(group)
+            given = Given(raw, self.around)
+            if raw.get("g"):
+                given.differs("it stands in another group, and ours are not nested", "its nodes belong to it alone")
+            if raw.get("env"):
+                given.lacks("env", "groups have no environment", "put the values into the env of the flow")
+
+    def _resource(self, raw: Raw) -> str:
+        """The name of the resource that a config node has become."""
+        id = str(raw["id"])
+        if id not in self._resource_names:
+            names = Names()
+            for taken in self._resource_names.values():
+                names.take(taken)
+            self._resource_names[id] = name = names.take(str(raw.get("name") or ""), str(raw.get("broker") or raw["type"]))
+            self.resources[name] = resource_of(Given(raw, self.around), self._export)
+        return self._resource_names[id]
+
+    def subflow(self) -> Document:
+        """This part as a subflow definition."""
+        definition = self.scope.definition
+        made: Document = {}
+        if definition.get("name"):
+            made["name"] = str(definition["name"])[:200]
+        if definition.get("info"):
+            made["description"] = str(definition["info"])
+        params = environment.parameters(self.scope, self.tell)
+        if params:
+            made["params"] = params
+        made["inputs"] = {
+            name: [self._ends[str(wire["id"])][0] for wire in port.get("wires", []) if str(wire["id"]) in self._ends]
+            for name, port in _ports("in", definition.get("in") or [])
+        }
+        made["outputs"] = {
+            name: [end for wire in port.get("wires", []) if (end := self._leaves(wire))]
+            for name, port in _ports("out", definition.get("out") or [])
+        }
+        made |= {"nodes": self.nodes, "wires": self.wires}
+        if self.groups:
+            made["groups"] = self.groups
+        return made
+
+    def _leaves(self, wire: Raw) -> str | None:
+        if str(wire["id"]) == self.scope.id:
+            self.tell("differs", "a wire leads straight from its input to its output", "put a core/junction between them")
+            return None
+        _, outputs = self._ends.get(str(wire["id"]), ("", []))
+        port = int(wire.get("port") or 0)
+        return outputs[port] if port < len(outputs) else None
+
+
+def _ports(stem: str, ports: list[Raw]) -> list[tuple[str, Raw]]:
+    """Subflow ports with their names: `in`, or `out1`, `out2`."""
+    if len(ports) == 1:
+        return [(stem, ports[0])]
+    return [(f"{stem}{number}", port) for number, port in enumerate(ports, 1)]
+
+
+def _called(raw: Raw) -> str:
+    return str(raw.get("name") or "")
+
+
+def _kind(raw: Raw, everywhere: dict[str, Placed]) -> str:
+    type = str(raw["type"])
+    if type.startswith("subflow:"):
+        placed = everywhere.get(type.removeprefix("subflow:"))
+        return placed.flow if placed else "subflow"
+    return {"rbe": "filter"}.get(type, type)
+
+
+def _ui(raw: Raw, lower: int) -> dict[str, Any]:
+    ui: dict[str, Any] = {"x": raw.get("x", 0), "y": raw.get("y", 0) + lower}
+    if raw.get("icon"):
+        ui["icon"] = raw["icon"]
+    if raw.get("l") is False:
+        ui["label"] = False
+    for theirs, ours in (("inputLabels", "input_labels"), ("outputLabels", "output_labels")):
+        if any(raw.get(theirs) or []):
+            ui[ours] = raw[theirs]
+    return ui

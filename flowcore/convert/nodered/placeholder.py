@@ -1,0 +1,48 @@
+"""What stays of a node that has no counterpart: its place, its wires, and all that Node-RED knew of it."""
+
+from __future__ import annotations
+
+import json
+
+from flowcore.convert.nodered.export import Raw
+from flowcore.convert.nodered.findings import CannotTurn
+from flowcore.convert.nodered.names import slug
+from flowcore.convert.nodered.node import Turned
+
+_INSTEAD = {
+    "http in": "an HTTP server beside flowcore that publishes on the bus",
+    "http response": "an HTTP server beside flowcore that publishes on the bus",
+    "http request": "a node of your own in Python (`flowcore new-node`) with httpx or aiohttp",
+    "websocket in": "a node of your own in Python",
+    "websocket out": "a node of your own in Python",
+    "tcp in": "a node of your own in Python, a source with asyncio",
+    "tcp out": "a node of your own in Python",
+    "tcp request": "a node of your own in Python",
+    "udp in": "a node of your own in Python, a source with asyncio",
+    "udp out": "a node of your own in Python",
+    "html": "a node of your own in Python with lxml or beautifulsoup4",
+    "link call": "wires",
+    "unknown": "the node it was: install its package in Node-RED and export again",
+}
+
+
+def without_counterpart(type: str) -> CannotTurn:
+    """Why a node of a type that we don't know can't be turned."""
+    why = "there is no such node here"
+    if type.startswith("ui_") or type.startswith("ui-"):
+        return CannotTurn(why, "dashboards are read from the bus: the subjects `flow.<flow>.<node>.out.<port>`")
+    return CannotTurn(why, f"use {_INSTEAD.get(type, 'a node of your own in Python (`flowcore new-node`)')}")
+
+
+def placeholder(raw: Raw) -> Turned:
+    """A disabled node of a type that does not exist, at the same place and with the same wires."""
+    count = max(1, len(raw.get("wires") or []))
+    return Turned(f"nodered/{slug(str(raw['type'])) or 'node'}", {}, [f"out{k}" for k in range(1, count + 1)], "in")
+
+
+def placeholder_note(raw: Raw, error: CannotTurn) -> str:
+    """What the note of a placeholder says; the JSON stands last, so that it can be taken out."""
+    told = f"Was a Node-RED node of type {raw['type']!r}: {error.why}."
+    if error.instead:
+        told += f" Instead: {error.instead}."
+    return f"{told}\n\n{json.dumps(raw, ensure_ascii=False)}"

@@ -1,0 +1,72 @@
+"""What came out of a case, in a form in which two runtimes can be compared.
+
+An outcome is a list: `{"port": 2, "msg": {...}}` for each message, in the order in which they were sent from whichever
+output, then `{"error": true}` for each message that failed. `msg` is Node-RED's: `payload`, `topic`, and beside them what
+is in our `meta`. What is the same in other words is put into ours:
+
+- no payload and an empty one (null), no topic and an empty one: our messages don't tell them apart;
+- what begins with `_` (`_msgid`, `_event`) belongs to the runtime;
+- ids that a runtime makes up for a sequence (`parts.id`) become #1, #2 in the order they appear;
+- `parts` says `list`, `text`, `map`, `bytes` where Node-RED says array, string, object, buffer.
+"""
+
+import math
+from typing import Any
+
+Outcome = list[dict[str, Any]]
+_KINDS = {"array": "list", "string": "text", "object": "map", "buffer": "bytes"}
+
+
+def normal(outcome: Outcome) -> Outcome:
+    """The outcome without what may differ from run to run."""
+    ids: dict[str, str] = {}
+    messages = [{"port": one["port"], "msg": _message(one["msg"], ids)} for one in outcome if "error" not in one]
+    return [*messages, *({"error": True} for one in outcome if "error" in one)]
+
+
+def _message(msg: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:
+    kept = marked(msg)
+    if kept.get("payload") is None:
+        kept.pop("payload", None)
+    if kept.get("topic") in ("", None):
+        kept.pop("topic", None)
+    if isinstance(kept.get("parts"), dict):
+        kept["parts"] = _parts(kept["parts"], ids)
+    return kept
+
+
+def _parts(parts: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:
+    named = dict(parts)
+    if "id" in named:
+        named["id"] = ids.setdefault(str(named["id"]), f"#{len(ids) + 1}")
+    if "type" in named:
+        named["type"] = _KINDS.get(named["type"], named["type"])
+    if isinstance(named.get("parts"), dict):
+        named["parts"] = _parts(named["parts"], ids)
+    return named
+
+
+def marked(value: Any) -> Any:
+    """A value as a recording has it: bytes and NaN as maps that say so, nothing that begins with `_`."""
+    if isinstance(value, (bytes, bytearray)):
+        return {"$bytes": bytes(value).hex()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$number": {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")}
+    if isinstance(value, dict):
+        return {str(key): marked(one) for key, one in value.items() if not str(key).startswith("_")}
+    if isinstance(value, (list, tuple)):
+        return [marked(one) for one in value]
+    return value
+
+
+def live(value: Any) -> Any:
+    """A value of a case as a message has it: the other way round."""
+    if isinstance(value, list):
+        return [live(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if "$bytes" in value:
+        return bytes.fromhex(value["$bytes"])
+    if "$number" in value:
+        return float(value["$number"].replace("Infinity", "inf"))
+    return {key: live(one) for key, one in value.items()}
