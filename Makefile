@@ -7,6 +7,7 @@
 #   make wheel     the wheel and the source distribution, in dist/
 #   make drills    the long drills, as a table
 #   make peers     the same work in Node-RED, dora and raw nats-py: installs them into .peers, eight minutes
+#   make parity    our nodes beside Node-RED's, message by message: installs Node-RED into .peers, a minute
 #   make gpu-check PYTHON=python3   tensors on a GPU: checks and benchmark with that Python and what it has installed
 #   make clean     take away what was made here
 #
@@ -17,7 +18,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install run test check docs wheel drills peers gpu-check clean
+.PHONY: install run test check docs wheel drills peers parity gpu-check clean
 
 install: $(STAMP)
 
@@ -60,6 +61,9 @@ drills: install
 
 peers: install
 	$(BIN)/python -m benchmarks.peers
+
+parity: install
+	$(BIN)/python -m tests.parity
 
 # Fetches nothing and makes no environment: a machine with a GPU may have no network.
 gpu-check:

@@ -42,7 +42,7 @@ def nodered(
     from flowcore.flow.format import format_flow
 
     try:
-        imported = turn(read_flow_file(file))
+        imported = turn(read_flow_file(file), file.stem)
     except NotAnExport as error:
         raise out.Failed(f"{file} is no Node-RED export: {error}", "Export with Node-RED's menu, as JSON.") from None
     if not imported.flows:

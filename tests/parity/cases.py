@@ -51,6 +51,11 @@ class Case:
         return len(self.flow) == 2
 
     @property
+    def can_share(self) -> bool:
+        """Whether it can run beside others in one flow: it needs no values of a context and no environment."""
+        return not self.context and not self.flow[0]["env"]
+
+    @property
     def fingerprint(self) -> str:
         """Says whether a recording is of this very case."""
         said = json.dumps([self.flow, self.into, self.send, self.after_ms, self.context], sort_keys=True)

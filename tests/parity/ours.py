@@ -144,7 +144,7 @@ class Deployed:
             if "wait_ms" in step:
                 await asyncio.sleep(step["wait_ms"] / 1000)
             else:
-                await self._host.connection.publish(into, pack(message_of(step)))
+                self._host.connection.publish(into, pack(message_of(step)))
                 await asyncio.sleep(BETWEEN_S)
         await asyncio.sleep(case.after_ms / 1000 + LATER_S)
 

@@ -34,7 +34,7 @@ class Finding:
         return asdict(self)
 
     def __str__(self) -> str:
-        place = f"{self.flow}.{self.node}" if self.node else self.flow
+        place = f"{self.flow}.{self.node}" if self.node else self.flow or "the export"
         named = f"'{self.name}' " if self.name else ""
         what = f"{place} ({named}{self.type} {self.source}): {self.why}"
         return f"{what}; {self.instead}" if self.instead else what

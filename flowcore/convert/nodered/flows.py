@@ -32,19 +32,23 @@ class Imported:
         return [finding for finding in self.findings if finding.kind == "not turned"]
 
 
-def turn(text: str | bytes) -> Imported:
+def turn(text: str | bytes, name: str = "") -> Imported:
     """Turn an export into flow documents; what is not as it was is among the findings.
 
+    Args:
+        text: the export.
+        name: what a tab without a name is called.
     Raises:
         NotAnExport: the text is none.
     """
-    return _Turning(read(text)).turned
+    return _Turning(read(text), name).turned
 
 
 class _Turning:
-    def __init__(self, export: Export) -> None:
-        self._export = export
+    def __init__(self, export: Export, name: str) -> None:
+        self._export, self._name = export, name
         self.turned = Imported()
+        self.kept: set[str] = set()  # config nodes of which something stays
         self._everywhere: dict[str, Placed] = {}
         self._name_everything()
         parts = {scope.id: _Part(self, scope) for scope in export.subflows.values()}
@@ -53,12 +57,13 @@ class _Turning:
             part.fill()
         for scope in export.tabs.values():
             self.turned.flows.append(self._flow(scope))
+        self._tell_of_the_rest()
 
     def _name_everything(self) -> None:
         flows, subflows = Names(), Names()
         for scope in self._export.tabs.values():
             label = str(scope.definition.get("label") or "")
-            self._everywhere[scope.id] = Placed(scope, flows.take(label, "flow"))
+            self._everywhere[scope.id] = Placed(scope, flows.take(label, self._name, "flow"))
         for scope in self._export.subflows.values():
             self._everywhere[scope.id] = Placed(scope, subflows.take(str(scope.definition.get("name") or ""), "subflow"))
         for placed in self._everywhere.values():
@@ -95,6 +100,20 @@ class _Turning:
             part.tell("differs", "the tab was disabled, which a flow can't be: each of its nodes is", "enable them")
         return document
 
+    def _tell_of_the_rest(self) -> None:
+        """Config nodes that no node here has anything of."""
+        for id, raw in self._export.configs.items():
+            if id in self.kept:
+                continue
+            name = str(raw.get("name") or "")
+            if raw["type"] == "global-config":
+                if raw.get("modules"):
+                    why = f"its nodes came from the packages {', '.join(raw['modules'])}"
+                    self.turned.findings.append(Finding("setting", "", "", id, name, raw["type"], why))
+                continue
+            why = "settings that no node here uses are left out"
+            self.turned.findings.append(Finding("setting", "", "", id, name, str(raw["type"]), why))
+
     def _used(self, part: _Part) -> list[_Part]:
         """The subflows that a part uses, and those that these use."""
         used: dict[str, _Part] = {}
@@ -112,7 +131,7 @@ class _Part:
     """A tab or the inside of a subflow on its way."""
 
     def __init__(self, turning: _Turning, scope: Scope) -> None:
-        self._export, self._findings = turning._export, turning.turned.findings
+        self._export, self._findings, self._kept = turning._export, turning.turned.findings, turning.kept
         self.scope, self.placed = scope, turning._everywhere[scope.id]
         self.around = Around(turning._export, self.placed, turning._everywhere, self._resource, self._findings)
         self.resources: dict[str, Document] = {}
@@ -142,7 +161,7 @@ class _Part:
     def _turn(self, raw: Raw) -> None:
         given = Given(raw, self.around)
         made: Turned
-        note = [str(raw["info"])] if raw.get("info") else []
+        note = [str(raw["info"])] if raw.get("info") and given.type != "comment" else []
         off = bool(raw.get("d"))
         try:
             turn = BY_TYPE.get("subflow" if given.type.startswith("subflow:") else given.type)
@@ -154,7 +173,7 @@ class _Part:
         except CannotTurn as error:
             self.around.tell("not turned", given, error.why, error.instead)
             made, off = placeholder(raw), True
-            note.append(placeholder_note(raw, error))
+            note.append(placeholder_note([raw, *self._configs_of(raw)], error))
         id = self.placed.nodes[given.id]
         chain = [(id, made.type, made.config)]
         for after, type, config in made.then:
@@ -184,6 +203,18 @@ class _Part:
         if made.then and outputs:
             outputs[0] = f"{chain[-1][0]}.out"
         self._ends[given.id] = (f"{first[0][0]}.in" if first else f"{id}.{made.input}", outputs)
+
+    def _configs_of(self, raw: Raw) -> list[Raw]:
+        """The config nodes that a node names, and those that they name: they stay with its placeholder."""
+        found: dict[str, Raw] = {}
+        waiting = [raw]
+        while waiting:
+            for value in waiting.pop().values():
+                if isinstance(value, str) and value in self._export.configs and value not in found:
+                    found[value] = self._export.configs[value]
+                    waiting.append(found[value])
+        self._kept.update(found)
+        return list(found.values())
 
     def _wire(self, raw: Raw) -> None:
         _, outputs = self._ends[str(raw["id"])]
@@ -223,6 +254,7 @@ class _Part:
                 names.take(taken)
             self._resource_names[id] = name = names.take(str(raw.get("name") or ""), str(raw.get("broker") or raw["type"]))
             self.resources[name] = resource_of(Given(raw, self.around), self._export)
+            self._kept.update((id, str(raw.get("tls"))))
         return self._resource_names[id]
 
     def subflow(self) -> Document:

@@ -40,9 +40,9 @@ def placeholder(raw: Raw) -> Turned:
     return Turned(f"nodered/{slug(str(raw['type'])) or 'node'}", {}, [f"out{k}" for k in range(1, count + 1)], "in")
 
 
-def placeholder_note(raw: Raw, error: CannotTurn) -> str:
-    """What the note of a placeholder says; the JSON stands last, so that it can be taken out."""
-    told = f"Was a Node-RED node of type {raw['type']!r}: {error.why}."
+def placeholder_note(export: list[Raw], error: CannotTurn) -> str:
+    """What the note of a placeholder says; last comes an export of the node and of the config nodes that it uses."""
+    told = f"Was a Node-RED node of type {export[0]['type']!r}: {error.why}."
     if error.instead:
         told += f" Instead: {error.instead}."
-    return f"{told}\n\n{json.dumps(raw, ensure_ascii=False)}"
+    return f"{told}\n\n{json.dumps(export, ensure_ascii=False)}"

@@ -17,6 +17,7 @@ from flowcore_nodes.core.comparisons import (
 from flowcore_nodes.core.values import Operand, check_value, reference_kind
 
 _VALUE = 'A literal, {"$message": path}, {"$flow": key}, {"$global": key} or {"$previous": true}'
+_CONTEXTS = ("flow", "global")
 _NONE_YET = object()  # equals nothing
 
 Quick = Callable[[Any, Message], bool]
@@ -72,7 +73,10 @@ class Switch(Node):
     context = ("flow", "global")
 
     class Config(NodeConfig):
-        path: str = field("payload", description="What is looked at: payload.temp_c, topic, meta.x ...")
+        path: str = field(
+            "payload",
+            description="What is looked at: payload.temp_c, topic, meta.x, or flow.key and global.key for the contexts",
+        )
         rules: list[Rule] = field([], description="Rules, one an output", max_length=256)
         first_match: bool = field(False, description="Stop at the first rule that matches; else try all")
         pattern_limit_s: float = field(1.0, gt=0, le=60, description="Longest time for one regular expression, seconds")
@@ -80,7 +84,8 @@ class Switch(Node):
         @field_validator("path")
         @classmethod
         def _is_path(cls, path: str) -> str:
-            MessagePath(path)
+            root, _, key = path.partition(".")
+            MessagePath(key if root in _CONTEXTS and key else path)
             return path
 
     in_ = In()
@@ -93,7 +98,8 @@ class Switch(Node):
         self._read_config()
 
     def _read_config(self) -> None:
-        self._find = MessagePath(self.config.path).find
+        root, _, key = self.config.path.partition(".")
+        self._looked_at = Operand(self, {f"${root}": key} if root in _CONTEXTS and key else {"$message": self.config.path})
         self._tests = [self._prepare(rule) for rule in self.config.rules]
 
     def _prepare(self, rule: Rule) -> tuple[Quick | None, Slow | None]:
@@ -137,7 +143,8 @@ class Switch(Node):
         return matches
 
     async def on_message(self, message: Message) -> Outputs | None:
-        value = self._find(message)
+        read = self._looked_at.read
+        value = await self._looked_at.fetch(message) if read is None else read(message)
         hits: dict[str, Message] = {}
         for number, (quick, slow) in enumerate(self._tests, 1):
             if quick is not None:

@@ -66,6 +66,12 @@ async def test_values_come_from_message_context_and_the_message_before():
         await node.node.flow_context.set("limit", 4)
         await node.put(6)
         assert await node.sent() == [6]
+    async with drive(Switch, path="flow.mode.name", rules=[{"op": "==", "value": {"$global": "modes[1]"}}]) as node:
+        await node.node.global_context.set("modes", ["hand", "auto"])
+        await node.put(1)
+        await node.node.flow_context.set("mode", {"name": "auto"})
+        await node.put(2)
+        assert await node.sent() == [2]
     async with drive(Switch, rules=[{"op": ">", "value": {"$previous": True}}]) as node:
         await node.put(1, 3, 2, 4)
         assert await node.sent() == [3, 4]

@@ -1,7 +1,7 @@
 """Which function turns which type of node."""
 
 from flowcore.convert.nodered.node import Turn
-from flowcore.convert.nodered.nodes import changing, files, mqtt, plain, routing, starting, subflow, wiring
+from flowcore.convert.nodered.nodes import changing, files, mqtt, plain, routing, scripts, starting, subflow, wiring
 
 BY_TYPE: dict[str, Turn] = {
     "inject": starting.inject,
@@ -10,8 +10,12 @@ BY_TYPE: dict[str, Turn] = {
     "range": routing.range_,
     "rbe": routing.filter_,
     "change": changing.change,
+    "function": scripts.function,
+    "template": scripts.template,
     "json": plain.json,
     "yaml": plain.yaml,
+    "xml": plain.xml,
+    "csv": plain.csv,
     "file": files.file,
     "file in": files.file_in,
     "mqtt in": mqtt.mqtt_in,

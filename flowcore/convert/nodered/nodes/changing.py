@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from itertools import groupby
 from typing import Any
 
 from flowcore.convert.nodered import typed
@@ -16,7 +18,33 @@ def change(given: Given) -> Turned:
     given.skip("action", "property", "from", "to", "reg")
     if not rules:
         rules = [_old(given)] if given["action"] else []
-    return Turned("core/change", {"rules": [_rule(given, rule) for rule in rules]})
+    steps = [_step(given, rule) for rule in rules]
+    runs: list[tuple[str, dict[str, Any]]] = []
+    for is_script, run in groupby(steps, key=lambda step: isinstance(step, str)):
+        if is_script:
+            runs.append(("core/javascript", {"script": "\n".join([*map(str, run), "return msg;"])}))
+        else:
+            runs.append(("core/change", {"rules": list(run)}))
+    (type, config), *more = runs or [("core/change", {"rules": []})]
+    return Turned(type, config, then=[("then", *one) for one in more])
+
+
+def _step(given: Given, rule: dict[str, Any]) -> dict[str, Any] | str:
+    """A rule of ours, or the line of JavaScript that does what our rules have no value for: the time now, bytes."""
+    kind, value = str(rule.get("tot")), rule.get("to")
+    if rule.get("t") != "set" or kind not in ("date", "bin"):
+        return _rule(given, rule)
+    if kind == "date":
+        made = {"iso": "new Date().toISOString()", "object": "new Date().toISOString()"}.get(str(value), "Date.now()")
+    else:
+        try:
+            made = f"Buffer.from({json.dumps(json.loads(str(value)))})"
+        except ValueError:
+            raise CannotTurn(f"bytes that are none: {value!r}") from None
+    where, property = str(rule.get("pt") or "msg"), str(rule.get("p") or "payload")
+    if where in ("flow", "global"):
+        return f"{where}.set({json.dumps(typed.context_key(property))}, {made});"
+    return f"RED.util.setMessageProperty(msg, {json.dumps(property)}, {made}, true);"
 
 
 def _old(given: Given) -> dict[str, Any]:
