@@ -16,6 +16,7 @@ from flowcore.convert.nodered.resources import resource_of
 from flowcore.convert.nodered.scope import Around, Placed
 
 Document = dict[str, Any]
+_NOT_IN_FORM = ("its settings are not in the form that Node-RED gives them", "open it in Node-RED and export again")
 _STEP = 40  # canvas units that a further node, made for one of theirs, stands lower
 
 
@@ -170,7 +171,8 @@ class _Part:
             made = turn(given)
             for key, value in given.unseen().items():
                 self.around.tell("setting", given, f"{key} = {value!r} has no counterpart here")
-        except CannotTurn as error:
+        except (CannotTurn, AttributeError, LookupError, TypeError, ValueError) as found:
+            error = found if isinstance(found, CannotTurn) else CannotTurn(*_NOT_IN_FORM)
             self.around.tell("not turned", given, error.why, error.instead)
             made, off = placeholder(raw), True
             note.append(placeholder_note([raw, *self._configs_of(raw)], error))

@@ -1,7 +1,7 @@
 """Which function turns which type of node."""
 
 from flowcore.convert.nodered.node import Turn
-from flowcore.convert.nodered.nodes import changing, files, mqtt, plain, routing, scripts, starting, subflow, wiring
+from flowcore.convert.nodered.nodes import changing, files, mqtt, plain, routing, scripts, sequences, starting, subflow, timing, wiring
 
 BY_TYPE: dict[str, Turn] = {
     "inject": starting.inject,
@@ -12,6 +12,11 @@ BY_TYPE: dict[str, Turn] = {
     "change": changing.change,
     "function": scripts.function,
     "template": scripts.template,
+    "split": sequences.split,
+    "join": sequences.join,
+    "batch": sequences.batch,
+    "sort": sequences.sort,
+    "delay": timing.delay,
     "json": plain.json,
     "yaml": plain.yaml,
     "xml": plain.xml,

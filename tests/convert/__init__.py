@@ -1,0 +1,1 @@
+"""Exports of Node-RED, and the flows that they become."""
