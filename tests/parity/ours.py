@@ -22,7 +22,7 @@ from flowcore.node.testing import MemoryValues, drive
 from flowcore.runtime.host import Host
 from tests.parity.cases import Case
 from tests.parity.export import own_export, own_id
-from tests.parity.outcome import Outcome, live
+from tests.parity.outcome import Outcome, live, our_parts
 
 BETWEEN_S = 0.003  # between two messages, as in node_red/run.js
 LATER_S = 0.5  # processes and wires take longer than one event loop
@@ -56,6 +56,8 @@ def imported(cases: Iterable[Case], types: Types) -> tuple[dict[str, Any], Resol
 def message_of(case_message: dict[str, Any]) -> dict[str, Any]:
     """A message of a case as our payload, topic and meta."""
     msg = live(case_message)
+    if isinstance(msg.get("parts"), dict):
+        msg["parts"] = our_parts(msg["parts"])
     payload, topic = msg.pop("payload", None), msg.pop("topic", "")
     return {"payload": payload, "topic": topic if isinstance(topic, str) else str(topic), "meta": msg}
 
@@ -91,12 +93,13 @@ class Driven:
                 await Context(contexts, name).set(key, live(value))
         made = drive(self._classes[node.type], contexts=contexts, extras={"script_socket": self._socket}, **node.config)
         async with made as driven:
-            for step in case.send:
+            for number, step in enumerate(case.send):
                 if "wait_ms" in step:
                     await driven.advance(step["wait_ms"] / 1000)
                 else:
                     message = message_of(step)
-                    await driven.put(message["payload"], topic=message["topic"], meta=message["meta"])
+                    payload, envelope = message.pop("payload"), {"trace": f"outside:{number}"}
+                    await driven.put(payload, **message, **envelope)
                     await driven.advance(BETWEEN_S)
             await driven.advance(case.after_ms / 1000)
             ports = {id(message): number for (_, port), (_, number) in ends.items() for message in driven.messages(port)}

@@ -7,7 +7,8 @@ is in our `meta`. What is the same in other words is put into ours:
 - no payload and an empty one (null), no topic and an empty one: our messages don't tell them apart;
 - what begins with `_` (`_msgid`, `_event`) belongs to the runtime;
 - ids that a runtime makes up for a sequence (`parts.id`) become #1, #2 in the order they appear;
-- `parts` says `list`, `text`, `map`, `bytes` where Node-RED says array, string, object, buffer.
+- `parts.type` is list, text, map or bytes, where Node-RED says array, string, object, buffer; what was between the
+  parts is its `joiner` (theirs: `ch`); `len` and `property` are Node-RED's own.
 """
 
 import math
@@ -15,6 +16,7 @@ from typing import Any
 
 Outcome = list[dict[str, Any]]
 _KINDS = {"array": "list", "string": "text", "object": "map", "buffer": "bytes"}
+_THEIRS_ALONE = ("len", "property")
 
 
 def normal(outcome: Outcome) -> Outcome:
@@ -36,13 +38,28 @@ def _message(msg: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:
 
 
 def _parts(parts: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:
-    named = dict(parts)
+    named = our_parts(parts)
     if "id" in named:
         named["id"] = ids.setdefault(str(named["id"]), f"#{len(ids) + 1}")
+    joiner = named.get("joiner")
+    if named.get("type") == "bytes" and joiner is not None:  # theirs is a text, or a list of numbers
+        if not isinstance(joiner, dict):
+            joiner = {"$bytes": (joiner.encode() if isinstance(joiner, str) else bytes(joiner)).hex()}
+        named["joiner"] = joiner
+        if joiner == {"$bytes": ""}:
+            del named["joiner"]
+    if isinstance(named.get("parts"), dict):
+        named["parts"] = _parts(named["parts"], ids)
+    return named
+
+
+def our_parts(parts: dict[str, Any]) -> dict[str, Any]:
+    """`msg.parts` in our words."""
+    named = {"joiner" if key == "ch" else key: value for key, value in parts.items() if key not in _THEIRS_ALONE}
     if "type" in named:
         named["type"] = _KINDS.get(named["type"], named["type"])
     if isinstance(named.get("parts"), dict):
-        named["parts"] = _parts(named["parts"], ids)
+        named["parts"] = our_parts(named["parts"])
     return named
 
 
