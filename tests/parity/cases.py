@@ -8,6 +8,7 @@
         {"name": "numbers and texts that hold one",
          "set": {"rules": [...], "outputs": 2},      what this case changes in it
          "send": [{"payload": 5}, {"wait_ms": 40}, {"payload": "7"}],
+         "between_ms": 0,                            between two messages; 3 when not said
          "after_ms": 100,                            how long is listened after the last; 60 when not said
          "context": {"flow": {"k": 1}, "global": {}}, "env": [{"name": "LIMIT", "type": "num", "value": "3"}],
          "differs": "why ours gives something else"}]}
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-_AFTER_MS = 60
+_BETWEEN_MS, _AFTER_MS = 3, 60
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Case:
     flow: list[dict[str, Any]]  # a Node-RED export: a tab, and the nodes on it; no sinks
     into: str  # id of the node that gets the messages
     send: list[dict[str, Any]]
+    between_ms: int
     after_ms: int
     context: dict[str, dict[str, Any]] = field(default_factory=dict)
     differs: str = ""
@@ -58,7 +60,7 @@ class Case:
     @property
     def fingerprint(self) -> str:
         """Says whether a recording is of this very case."""
-        said = json.dumps([self.flow, self.into, self.send, self.after_ms, self.context], sort_keys=True)
+        said = json.dumps([self.flow, self.into, self.send, self.between_ms, self.after_ms, self.context], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
@@ -72,7 +74,7 @@ def read(folder: Path = HERE / "cases") -> list[Case]:
 
 def _of(file: dict[str, Any]) -> Iterator[Case]:
     for one in file["cases"]:
-        unknown = set(one) - {"name", "set", "flow", "into", "send", "after_ms", "context", "env", "differs"}
+        unknown = set(one) - {"name", "set", "flow", "into", "send", "between_ms", "after_ms", "context", "env", "differs"}
         assert not unknown, f"{file['node']}: {one['name']}: {unknown}"
         tab = {"id": "tab", "type": "tab", "label": one["name"], "disabled": False, "info": "", "env": one.get("env", [])}
         nodes = one.get("flow") or [{"id": "node", **file["base"], **one.get("set", {})}]
@@ -83,6 +85,7 @@ def _of(file: dict[str, Any]) -> Iterator[Case]:
             [tab, *placed],
             one.get("into", "node"),
             one["send"],
+            one.get("between_ms", _BETWEEN_MS),
             one.get("after_ms", _AFTER_MS),
             one.get("context", {}),
             one.get("differs", ""),

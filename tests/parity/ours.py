@@ -24,7 +24,6 @@ from tests.parity.cases import Case
 from tests.parity.export import own_export, own_id
 from tests.parity.outcome import Outcome, live, our_parts
 
-BETWEEN_S = 0.003  # between two messages, as in node_red/run.js
 LATER_S = 0.5  # processes and wires take longer than one event loop
 
 Types = Mapping[str, NodeTypeInfo]
@@ -100,7 +99,7 @@ class Driven:
                     message = message_of(step)
                     payload, envelope = message.pop("payload"), {"trace": f"outside:{number}"}
                     await driven.put(payload, **message, **envelope)
-                    await driven.advance(BETWEEN_S)
+                    await driven.advance(case.between_ms / 1000)
             await driven.advance(case.after_ms / 1000)
             ports = {id(message): number for (_, port), (_, number) in ends.items() for message in driven.messages(port)}
             sent = [message for message in driven.messages() if id(message) in ports]
@@ -148,7 +147,7 @@ class Deployed:
                 await asyncio.sleep(step["wait_ms"] / 1000)
             else:
                 self._host.connection.publish(into, pack(message_of(step)))
-                await asyncio.sleep(BETWEEN_S)
+                await asyncio.sleep(case.between_ms / 1000)
         await asyncio.sleep(case.after_ms / 1000 + LATER_S)
 
 

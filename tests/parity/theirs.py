@@ -56,5 +56,6 @@ def _prepared(case: Case) -> dict[str, Any]:
         "flow": [*own_export(case, end), catch, errors],
         "context": case.context,
         "send": [one if "wait_ms" in one else {"into": into, "msg": one} for one in case.send],
+        "between_ms": case.between_ms,
         "after_ms": case.after_ms,
     }

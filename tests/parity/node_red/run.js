@@ -1,6 +1,6 @@
 // Run cases through Node-RED's own runtime, headless, all in one process: node run.js NODE_RED CASES RECORDED
 //
-// CASES: [{id, flow, context, after_ms, send: [{into, msg} or {wait_ms}]}], written by theirs.py; a flow has its sinks
+// CASES: [{id, flow, context, between_ms, after_ms, send: [{into, msg} or {wait_ms}]}], written by theirs.py; a flow has its sinks
 // already. RECORDED: {id: [{port, msg} or {error}]}. Nothing listens on a port.
 
 const fs = require("node:fs");
@@ -47,7 +47,9 @@ async function run(one) {
             continue;
         }
         RED.nodes.getNode(step.into).receive({ _msgid: RED.util.generateId(), ...live(step.msg) });
-        await pause(3); // so that what it sets going is done, as a test of ours waits for it
+        // So that what it sets going is done, as a test of ours waits for it. 0: within one turn of the event loop, for
+        // nodes whose clock runs from their start, so that no tick falls between two messages.
+        if (one.between_ms) await pause(one.between_ms);
     }
     await pause(one.after_ms);
 }
@@ -80,6 +82,7 @@ async function main() {
         for (const [key, value] of Object.entries(one.context.flow ?? {})) context.flow.set(key, live(value));
         for (const [key, value] of Object.entries(one.context.global ?? {})) context.global.set(key, live(value));
     }
+    await pause(1000); // what the start set going is over
     for (let at = 0; at < cases.length; at += AT_ONCE) await Promise.all(cases.slice(at, at + AT_ONCE).map(run));
     fs.writeFileSync(recordedFile, JSON.stringify({ version: RED.version(), recorded }));
     process.exit(0);
