@@ -12,6 +12,7 @@ const RED = require(nodeRed);
 const cases = JSON.parse(fs.readFileSync(casesFile, "utf8"));
 const recorded = Object.fromEntries(cases.map((one) => [one.id, []]));
 const AT_ONCE = 24; // cases; more would make timers late
+const ended = new Set();
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /** A value as JSON can hold it: bytes, NaN and times marked, what is undefined left out. */
@@ -35,6 +36,7 @@ function live(value) {
 }
 
 function record(id, port, msg) {
+    if (ended.has(id)) return; // what comes later depends on how long the others take
     if (port === "error") return recorded[id].push({ error: msg.error.message });
     const { _msgid, ...rest } = msg;
     recorded[id].push({ port, msg: plain(rest) });
@@ -52,6 +54,7 @@ async function run(one) {
         if (one.between_ms) await pause(one.between_ms);
     }
     await pause(one.after_ms);
+    ended.add(one.id);
 }
 
 async function main() {
