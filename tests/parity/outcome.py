@@ -1,7 +1,8 @@
 """What came out of a case, in a form in which two runtimes can be compared.
 
-An outcome is a list: `{"port": 2, "msg": {...}}` for each message, in the order in which they were sent from whichever
-output, then `{"error": true}` for each message that failed. `msg` is Node-RED's: `payload`, `topic`, and beside them what
+An outcome is a list: `{"port": 2, "msg": {...}}` for each message, output by output in the order in which they were
+sent from it (wires don't wait for each other, so between outputs there is none), then `{"error": true}` for each message
+that failed. `msg` is Node-RED's: `payload`, `topic`, and beside them what
 is in our `meta`. What is the same in other words is put into ours:
 
 - no payload and an empty one (null), no topic and an empty one: our messages don't tell them apart;
@@ -22,7 +23,10 @@ _THEIRS_ALONE = ("len", "property")
 def normal(outcome: Outcome) -> Outcome:
     """The outcome without what may differ from run to run."""
     ids: dict[str, str] = {}
-    messages = [{"port": one["port"], "msg": _message(one["msg"], ids)} for one in outcome if "error" not in one]
+    messages = [one for one in outcome if "error" not in one]
+    messages = [
+        {"port": one["port"], "msg": _message(one["msg"], ids)} for one in sorted(messages, key=lambda one: one["port"])
+    ]
     return [*messages, *({"error": True} for one in outcome if "error" in one)]
 
 
