@@ -131,8 +131,9 @@ def link_ins(
     else:
         levels = [root] if slash or level is root else [level, root]
     for one in levels:
-        named = [placed for placed in virtual_nodes(one, "link-in") if link in (placed.node.id, link_name(placed))]
-        if named:
+        entries = virtual_nodes(one, "link-in")
+        named = [placed for placed in entries if placed.node.id == link]  # an id comes before names
+        if named := named or [placed for placed in entries if link_name(placed) == link]:
             return named
     here = [placed.node.id for one in levels for placed in virtual_nodes(one, "link-in")]
     names = [link_name(placed) for one in levels for placed in virtual_nodes(one, "link-in") if link_name(placed)]

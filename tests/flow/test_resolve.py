@@ -163,7 +163,7 @@ def test_the_last_wire_that_says_anything_gives_the_settings(resolved):
 
 
 def test_links_lead_by_id_and_by_name(resolved):
-    """A link-out reaches each link-in that has the name, and several names."""
+    """A link-out reaches each link-in that has the name, and several names. An id comes before names."""
     flow = resolved(
         {
             "a": "core/inject",
@@ -171,11 +171,12 @@ def test_links_lead_by_id_and_by_name(resolved):
             "in1": {"type": "core/link-in", "config": {"name": "alarms"}},
             "in2": {"type": "core/link-in", "config": {"name": "alarms"}},
             "in3": "core/link-in",
+            "in4": {"type": "core/link-in", "config": {"name": "in3"}},
             "x": "core/debug",
             "y": "core/debug",
             "z": "core/debug",
         },
-        ["a.out > out.in", "in1.out > x.in", "in2.out > y.in", "in3.out > z.in"],
+        ["a.out > out.in", "in1.out > x.in", "in2.out > y.in", "in3.out > z.in", "in4.out > x.in"],
     )
     assert ids(flow) == ["a.out>x.in", "a.out>y.in", "a.out>z.in"]
 
