@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flowcore.convert.nodered import typed
@@ -32,13 +34,20 @@ def of_globals(export: Export, around: Around) -> dict[str, Any]:
 def _values(entries: list[Raw], tell: Tell) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for entry in entries:
+        name = str(entry.get("name") or "")
         try:
-            name = str(entry.get("name") or "")
             typed.env(name)
+            found[name] = ""  # so that what names it can be filled in
             found[name] = value_of(entry)
         except CannotTurn as error:
-            tell("setting", f"its environment variable {entry.get('name')!r}: {error.why}", error.instead)
+            tell("setting", f"its environment variable {name!r}: {error.why}", error.instead)
     return found
+
+
+def of_the_machine(parts: Iterable[Any], known: Iterable[str]) -> list[str]:
+    """Names that configs use and that are set nowhere in the flow."""
+    used = re.findall(r"(?<!\$)\$\{(\w+)\}", json.dumps(list(parts)))
+    return sorted(set(used) - set(known))
 
 
 def value_of(entry: Raw) -> Any:
@@ -63,14 +72,23 @@ def parameters(scope: Scope, tell: Tell) -> dict[str, Any]:
         try:
             typed.env(name)
             made: dict[str, Any] = {"type": _TYPES.get(str(entry.get("type")), "any")}
-            ui = entry.get("ui") or {}
-            label = ui.get("label") if isinstance(ui, dict) else None
-            described = label.get("en-US") if isinstance(label, dict) else None
+            ui = entry.get("ui") if isinstance(entry.get("ui"), dict) else {}
+            options = [
+                {"value": one.get("v"), "label": _in_english(one.get("l"))}
+                for one in (ui.get("opts") or {}).get("opts") or []
+            ]
+            if ui.get("type") == "select" and options:
+                made |= {"type": "select", "options": options}
             if entry.get("value") not in (None, "") or entry.get("type") == "str":
                 made["default"] = value_of(entry)
-            if described:
-                made["description"] = str(described)
+            if title := _in_english(ui.get("label")):
+                made["title"] = title
             found[name] = made
         except CannotTurn as error:
             tell("setting", f"its parameter {name!r}: {error.why}", error.instead)
     return found
+
+
+def _in_english(label: Any) -> str:
+    """A label, which has a text for each language."""
+    return str(label.get("en-US") or next(iter(label.values()), "")) if isinstance(label, dict) else ""

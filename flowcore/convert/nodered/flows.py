@@ -95,6 +95,9 @@ class _Turning:
         resources = {name: made for one in (part, *used) for name, made in one.resources.items()}
         if resources:
             document["resources"] = resources
+        texts = [node.get("config") for node in part.nodes], document.get("resources")
+        for one in environment.of_the_machine(texts, document.get("env", {})):
+            part.tell("differs", f"${{{one}}} is set nowhere in the export", "set it where flowcore runs, or in its env")
         if definition.get("disabled"):
             for node in part.nodes:
                 node["disabled"] = True
@@ -188,8 +191,8 @@ class _Part:
                 node["name"] = given.name[:200]
             if config:
                 node["config"] = config
-            if made.settings and one == id:
-                node["settings"] = made.settings
+            if made.env and one == id:
+                node["env"] = made.env
             if off:
                 node["disabled"] = True
             if raw.get("g") in self.placed.groups:
@@ -270,6 +273,8 @@ class _Part:
         params = environment.parameters(self.scope, self.tell)
         if params:
             made["params"] = params
+        if definition.get("status"):
+            self._speak(definition["status"])
         made["inputs"] = {
             name: [self._ends[str(wire["id"])][0] for wire in port.get("wires", []) if str(wire["id"]) in self._ends]
             for name, port in _ports("in", definition.get("in") or [])
@@ -282,6 +287,15 @@ class _Part:
         if self.groups:
             made["groups"] = self.groups
         return made
+
+    def _speak(self, status: Raw) -> None:
+        """What comes to the subflow's status output is what its instances show."""
+        id = self.placed.names.take("status")
+        place = {key: status[key] for key in ("x", "y") if key in status}
+        self.nodes.append({"id": id, "type": "core/subflow-status", "ui": place})
+        for wire in status.get("wires") or []:
+            if end := self._leaves(wire):
+                self.wires.append({"from": end, "to": f"{id}.in"})
 
     def _leaves(self, wire: Raw) -> str | None:
         if str(wire["id"]) == self.scope.id:

@@ -24,7 +24,7 @@ class Turned:
         type, config: as a flow file has them.
         outputs: our port for each output of theirs.
         input: our port for their input.
-        settings: of the engine.
+        env: of an instance of a subflow.
         then: further nodes behind its first output, (what to add to its id, type, config), through `in` and `out`.
         before: the same, in front of its input.
     """
@@ -33,7 +33,7 @@ class Turned:
     config: dict[str, Any] = field(default_factory=dict)
     outputs: list[str] = field(default_factory=lambda: ["out"])
     input: str = "in"
-    settings: dict[str, Any] = field(default_factory=dict)
+    env: dict[str, Any] = field(default_factory=dict)
     then: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     before: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
 

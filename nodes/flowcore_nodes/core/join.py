@@ -238,11 +238,13 @@ class Join(Holding):
         if kind == "reduced":
             return _REDUCE[self.config.reduce](values)
         if kind in ("text", "bytes"):
-            joiner = sequence.get("joiner", self.config.joiner if self._is_auto or kind == "text" else "")
+            # Between bytes comes only what somebody has asked for.
+            is_asked_for = self._is_auto or kind == "text" or "joiner" in self.config.model_fields_set
+            joiner = sequence.get("joiner", self.config.joiner if is_asked_for else "")
             if kind == "bytes":
                 return _as_bytes(joiner).join(map(_as_bytes, values))
             joiner = joiner.decode(errors="replace") if isinstance(joiner, bytes) else str(joiner)
-            return joiner.join(value if isinstance(value, str) else str(value) for value in values)
+            return joiner.join(map(_as_text, values))
         if sequence.get("len", 1) != 1:  # parts that are lists themselves
             return [item for value in values for item in (value if isinstance(value, list) else [value])]
         return values
@@ -286,6 +288,12 @@ def _sequence(entry: list) -> dict:
     """The `meta.parts` of the message that an entry was made of."""
     parts = entry[PARTS][META].get("parts")
     return parts if isinstance(parts, dict) else {}
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
 
 
 def _as_bytes(value: Any) -> bytes:

@@ -207,3 +207,16 @@ async def test_what_can_not_be_joined_is_an_error():
 def test_a_join_that_can_not_work_is_refused(config, text):
     with pytest.raises(ValidationError, match=text):
         Join.Config(mode="manual", **config)
+
+
+async def test_what_is_no_text_is_written_as_json_would():
+    """Between bytes comes a joiner only when one is set."""
+    async with drive(Join, mode="manual", result="text", joiner="-", count=4) as node:
+        await node.put("a", 2, True, None)
+        assert await node.sent() == ["a-2-true-"]
+    async with drive(Join, mode="manual", result="bytes", count=2) as node:
+        await node.put(b"a", b"b")
+        assert await node.sent() == [b"ab"]
+    async with drive(Join, mode="manual", result="bytes", joiner="\n", count=2) as node:
+        await node.put(b"a", b"b")
+        assert await node.sent() == [b"a\nb"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from itertools import groupby
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from flowcore.convert.nodered import typed
 from flowcore.convert.nodered.findings import CannotTurn
 from flowcore.convert.nodered.node import Given, Turned
+from flowcore.convert.nodered.nodes.by_script import SCRIPTED, Script, script_of, set_by_script
 
 
 def change(given: Given) -> Turned:
@@ -20,31 +20,21 @@ def change(given: Given) -> Turned:
         rules = [_old(given)] if given["action"] else []
     steps = [_step(given, rule) for rule in rules]
     runs: list[tuple[str, dict[str, Any]]] = []
-    for is_script, run in groupby(steps, key=lambda step: isinstance(step, str)):
+    for is_script, run in groupby(steps, key=lambda step: isinstance(step, Script)):
         if is_script:
-            runs.append(("core/javascript", {"script": "\n".join([*map(str, run), "return msg;"])}))
+            runs.append(("core/javascript", {"script": script_of([step for step in run if isinstance(step, Script)])}))
         else:
             runs.append(("core/change", {"rules": list(run)}))
     (type, config), *more = runs or [("core/change", {"rules": []})]
     return Turned(type, config, then=[("then", *one) for one in more])
 
 
-def _step(given: Given, rule: dict[str, Any]) -> dict[str, Any] | str:
-    """A rule of ours, or the line of JavaScript that does what our rules have no value for: the time now, bytes."""
-    kind, value = str(rule.get("tot")), rule.get("to")
-    if rule.get("t") != "set" or kind not in ("date", "bin"):
+def _step(given: Given, rule: dict[str, Any]) -> dict[str, Any] | Script:
+    """A rule of ours, or a line of JavaScript that does what our rules have no value for."""
+    kind = str(rule.get("tot"))
+    if rule.get("t") != "set" or kind not in SCRIPTED:
         return _rule(given, rule)
-    if kind == "date":
-        made = {"iso": "new Date().toISOString()", "object": "new Date().toISOString()"}.get(str(value), "Date.now()")
-    else:
-        try:
-            made = f"Buffer.from({json.dumps(json.loads(str(value)))})"
-        except ValueError:
-            raise CannotTurn(f"bytes that are none: {value!r}") from None
-    where, property = str(rule.get("pt") or "msg"), str(rule.get("p") or "payload")
-    if where in ("flow", "global"):
-        return f"{where}.set({json.dumps(typed.context_key(property))}, {made});"
-    return f"RED.util.setMessageProperty(msg, {json.dumps(property)}, {made}, true);"
+    return set_by_script(given, str(rule.get("p") or "payload"), str(rule.get("pt") or "msg"), kind, rule.get("to"))
 
 
 def _old(given: Given) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def join(given: Given) -> Turned:
         given.differs("whole messages are joined as maps of payload, topic and meta")
     elif (path := typed.path(given.text("property", "payload") or "payload")) != "payload":
         config["value"] = path
+        given.differs(f"the result is the payload; there it is put into msg.{path} of the last message")
     if build == "object":
         config["key"] = typed.path(given.text("key", "topic") or "topic")
     elif build in ("string", "buffer"):

@@ -8,6 +8,7 @@ from typing import Any
 from flowcore.convert.nodered import typed
 from flowcore.convert.nodered.findings import CannotTurn
 from flowcore.convert.nodered.node import Given, Turned
+from flowcore.convert.nodered.nodes.by_script import SCRIPTED, Script, script_of, set_by_script
 
 _TIME_OF_DAY = re.compile(r"^\s*(\S+)\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)\s*$")
 _BETWEEN = re.compile(r"^\*/(\d+) ")
@@ -19,10 +20,13 @@ def inject(given: Given) -> Turned:
     config: dict[str, Any] = {}
     late: list[tuple[str, str, dict[str, Any]]] = []  # what an inject of ours can't say by itself
     rules: list[dict[str, Any]] = []
+    lines: list[Script] = []
     meta: dict[str, Any] = {}
     for prop in _props(given):
         name, kind, value = str(prop.get("p")), str(prop.get("vt") or "str"), prop.get("v")
-        if name == "payload":
+        if kind in SCRIPTED and not (name == "payload" and kind == "date"):
+            lines.append(set_by_script(given, name, "msg", kind, value))
+        elif name == "payload":
             config |= _payload(given, value, kind, rules)
         elif name == "topic" and kind == "str":
             if value:
@@ -35,6 +39,8 @@ def inject(given: Given) -> Turned:
         config["meta"] = meta
     if rules:
         late.append(("set", "core/change", {"rules": rules}))
+    if lines:
+        late.append(("make", "core/javascript", {"script": script_of(lines)}))
     config |= _when(given)
     return Turned("core/inject", config, then=late, input="button")
 

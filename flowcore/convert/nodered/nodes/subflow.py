@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flowcore.convert.nodered import typed
 from flowcore.convert.nodered.environment import value_of
 from flowcore.convert.nodered.findings import CannotTurn
 from flowcore.convert.nodered.node import Given, Turned
@@ -18,17 +19,14 @@ def instance(given: Given) -> Turned:
     definition = placed.scope.definition
     known = {str(entry.get("name")) for entry in definition.get("env") or []}
     config: dict[str, Any] = {}
+    env: dict[str, Any] = {}  # what is set inside without being a parameter
     for entry in given.raw.get("env") or []:
         name = str(entry.get("name") or "")
-        if name not in known:
-            given.around.tell("setting", given, f"it sets {name!r}, which its subflow does not name as a parameter")
-            continue
         try:
-            config[name] = value_of(entry)
+            typed.env(name)
+            (config if name in known else env)[name] = value_of(entry)
         except CannotTurn as error:
             given.around.tell("setting", given, f"its parameter {name!r}: {error.why}", error.instead)
     count = len(definition.get("out") or [])
     outputs = ["out"] if count == 1 else [f"out{k}" for k in range(1, count + 1)]
-    if definition.get("status"):
-        outputs.append("status")
-    return Turned(f"subflow:{placed.flow}", config, outputs)
+    return Turned(f"subflow:{placed.flow}", config, outputs, env=env)
