@@ -17,7 +17,7 @@ from flowcore.runtime.typelist import read
 from flowcore.runtime.zygote import ScriptZygote
 from tests.parity import cases, recorded, table, theirs
 from tests.parity.cases import Case
-from tests.parity.ours import Deployed, Driven, NotImported
+from tests.parity.ours import Deployed, Driven
 from tests.parity.outcome import Outcome, normal
 
 
@@ -61,17 +61,13 @@ async def _compare(all_cases: list[Case], outcomes: dict[str, Outcome]) -> list[
         zygote = ScriptZygote(Path(folder))
         zygote.start()
         await zygote.listening.wait()
+        driven = Driven(types, classes, zygote.path)
         host = Host(HostOptions(folder=Path(folder) / "data", nats_port=0, mqtt_port=0))
         await host.start()
-        got = await Deployed(host, types).run([case for case in all_cases if not case.is_single])
+        got = await Deployed(host, types).run([case for case in all_cases if not driven.takes(case)])
         await host.stop()
-        driven = Driven(types, classes, zygote.path)
         for case in all_cases:
-            try:
-                ours = normal(got[case.id] if case.id in got else await driven.run(case))
-            except NotImported as error:
-                wrong.append(f"{case}: {error}")
-                continue
+            ours = normal(got[case.id] if case.id in got else await driven.run(case))
             if (ours == normal(outcomes[case.id])) == bool(case.differs):
                 wrong.append(f"{case}\n  theirs {normal(outcomes[case.id])}\n  ours   {ours}")
         await zygote.stop()

@@ -77,8 +77,16 @@ class Driven:
     def __init__(self, types: Types, classes: Mapping[str, type[Node]], script_socket: str) -> None:
         self._types, self._classes, self._socket = types, classes, script_socket
 
+    def takes(self, case: Case) -> bool:
+        """Whether the case became one node, which can be driven; else it is to be deployed.
+
+        Raises:
+            NotImported: the node could not be turned.
+        """
+        return len(imported([case], self._types)[1].nodes) == 1
+
     async def run(self, case: Case) -> Outcome:
-        """What came out.
+        """What came out of a case that it takes.
 
         Raises:
             NotImported: the node could not be turned.

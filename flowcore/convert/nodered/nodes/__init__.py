@@ -17,6 +17,7 @@ BY_TYPE: dict[str, Turn] = {
     "batch": sequences.batch,
     "sort": sequences.sort,
     "delay": timing.delay,
+    "trigger": timing.trigger,
     "json": plain.json,
     "yaml": plain.yaml,
     "xml": plain.xml,

@@ -58,3 +58,46 @@ def _limit(given: Given, kind: str) -> tuple[dict[str, Any], list[str]]:
     elif typed.truth(given["drop"]):
         config["over"] = "drop"
     return config, ["out", "dropped"] if str(given.raw.get("outputs", 1)) == "2" else ["out"]
+
+
+def trigger(given: Given) -> Turned:
+    """`trigger`."""
+    config: dict[str, Any] = {}
+    send, value = _sent(given, "op1", "1")
+    config |= {"send": send} if send != "value" else {"value": value}
+    duration, unit = typed.number(given.get("duration", 250) or 0, "the time"), given.text("units", "ms")
+    config |= {"seconds": _seconds(abs(duration) or 1, unit, "the time")}
+    extends, outputs = typed.truth(given["extend"]), ["out"]
+    then, then_value = _sent(given, "op2", "0")
+    if duration > 0:
+        config |= {"then": then} if then != "value" else {"then_value": then_value}
+        if extends:
+            config["extend"] = True
+        if str(given.raw.get("outputs", 1)) == "2":
+            config["second_output"] = True
+            outputs = ["out", "later"]
+    else:  # what would be sent later never is
+        config["mode"] = "repeat" if duration < 0 else "until_reset"
+        if str(given.raw.get("outputs", 1)) == "2":
+            outputs = ["out", "later"]
+    if typed.truth(given["overrideDelay"]):
+        config["from_message"] = True
+    if (reset := given.text("reset")) != "":
+        config["reset_payload"] = typed.text(reset)
+    if given.text("bytopic", "all") == "topic":
+        config["key"] = typed.path(given.text("topic", "topic"))
+    else:
+        given.skip("topic")
+    return Turned("core/trigger", config, outputs)
+
+
+def _sent(given: Given, name: str, default: str) -> tuple[str, Any]:
+    """What is sent: our word for it, and the value."""
+    kind, value = given.text(f"{name}type", "str"), given.get(name, default)
+    if kind == "val":
+        kind = "bool" if value in ("true", "false") else "json" if value == "null" else "str"
+    if kind in ("nul", "pay", "payl"):
+        return {"nul": "nothing", "pay": "message", "payl": "newest"}[kind], None
+    if kind == "date":
+        raise CannotTurn("it sends the time now", "use a core/change or core/javascript node behind it")
+    return "value", typed.value(value, kind)

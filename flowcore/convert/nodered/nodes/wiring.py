@@ -35,6 +35,7 @@ def link_call(given: Given) -> Turned:
             raise CannotTurn("the link-in that it calls is not in the export", "export both together")
     timeout = given.text("timeout", "30")
     config["timeout_s"] = typed.value(timeout or "30", "num")
+    config["late"] = "send"  # each answer goes on there
     return Turned("core/link-call", config)
 
 
