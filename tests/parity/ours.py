@@ -83,7 +83,7 @@ class Driven:
         Raises:
             NotImported: the node could not be turned.
         """
-        return len(imported([case], self._types)[1].nodes) == 1
+        return case.is_single and len(imported([case], self._types)[1].nodes) == 1
 
     async def run(self, case: Case) -> Outcome:
         """What came out of a case that it takes.
