@@ -26,7 +26,9 @@ def _group() -> None:
 
 @app.command("nodered")
 def nodered(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An export of Node-RED: its flows.json, or what its menu exports.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="An export of Node-RED: its flows.json, or what its menu exports.")
+    ],
     to: Annotated[
         Path | None,
         typer.Option("--out", metavar="PATH", help="A folder, or with one tab a file. Without it: flows/, or here."),

@@ -10,7 +10,9 @@ async def test_an_export_becomes_files_that_validate(flowcore):
     """A file a tab, and what could not be turned with what to use instead."""
     ran = await flowcore("import", "nodered", EXPORTS / "tabs-and-links.json", "--out", "made")
     assert "made/orders.json: flow orders" in ran.out and "next: flowcore deploy made/orders.json" in ran.out
-    ran = await flowcore("validate", *(flowcore.folder / "made" / f"{name}.json" for name in ("orders", "shared-parts")))
+    ran = await flowcore(
+        "validate", *(flowcore.folder / "made" / f"{name}.json" for name in ("orders", "shared-parts"))
+    )
     assert ran.err == ""
     ran = await flowcore("import", "nodered", EXPORTS / "other-packages.json")
     assert "could not be turned" in ran.out and "modbus-dashboard.holding-registers" in ran.out

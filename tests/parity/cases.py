@@ -1,4 +1,4 @@
-"""The cases: a Node-RED node, or a small flow of them, and the messages that go in. What comes out Node-RED itself says.
+"""The cases: a Node-RED node, or a small flow, and the messages that go in. What comes out Node-RED itself says.
 
 `cases/<node>.json`:
 
@@ -60,7 +60,9 @@ class Case:
     @property
     def fingerprint(self) -> str:
         """Says whether a recording is of this very case."""
-        said = json.dumps([self.flow, self.into, self.send, self.between_ms, self.after_ms, self.context], sort_keys=True)
+        said = json.dumps(
+            [self.flow, self.into, self.send, self.between_ms, self.after_ms, self.context], sort_keys=True
+        )
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
@@ -74,9 +76,27 @@ def read(folder: Path = HERE / "cases") -> list[Case]:
 
 def _of(file: dict[str, Any]) -> Iterator[Case]:
     for one in file["cases"]:
-        unknown = set(one) - {"name", "set", "flow", "into", "send", "between_ms", "after_ms", "context", "env", "differs"}
+        unknown = set(one) - {
+            "name",
+            "set",
+            "flow",
+            "into",
+            "send",
+            "between_ms",
+            "after_ms",
+            "context",
+            "env",
+            "differs",
+        }
         assert not unknown, f"{file['node']}: {one['name']}: {unknown}"
-        tab = {"id": "tab", "type": "tab", "label": one["name"], "disabled": False, "info": "", "env": one.get("env", [])}
+        tab = {
+            "id": "tab",
+            "type": "tab",
+            "label": one["name"],
+            "disabled": False,
+            "info": "",
+            "env": one.get("env", []),
+        }
         nodes = one.get("flow") or [{"id": "node", **file["base"], **one.get("set", {})}]
         placed = [{"z": "tab", "x": 100 + 160 * at, "y": 100, "wires": [], **node} for at, node in enumerate(nodes)]
         yield Case(

@@ -109,7 +109,9 @@ class Driven:
                     await driven.put(payload, **message, **envelope)
                     await driven.advance(case.between_ms / 1000)
             await driven.advance(case.after_ms / 1000)
-            ports = {id(message): number for (_, port), (_, number) in ends.items() for message in driven.messages(port)}
+            ports = {
+                id(message): number for (_, port), (_, number) in ends.items() for message in driven.messages(port)
+            }
             sent = [message for message in driven.messages() if id(message) in ports]
             outcome: Outcome = [{"port": ports[id(one)], "msg": theirs(one)} for one in sent]
             return outcome + [{"error": error.get("text")} for error in driven.errors]
@@ -127,7 +129,7 @@ class Deployed:
         Raises:
             NotImported: a node could not be turned.
         """
-        document, resolved = imported(cases, self._types)
+        document, _ = imported(cases, self._types)
         ends, outcomes = _ends(document, cases), {case.id: [] for case in cases}
         flow = document["id"]
 

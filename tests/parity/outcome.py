@@ -1,9 +1,9 @@
 """What came out of a case, in a form in which two runtimes can be compared.
 
 An outcome is a list: `{"port": 2, "msg": {...}}` for each message, output by output in the order in which they were
-sent from it (wires don't wait for each other, so between outputs there is none), then `{"error": true}` for each message
-that failed. `msg` is Node-RED's: `payload`, `topic`, and beside them what
-is in our `meta`. What is the same in other words is put into ours:
+sent from it (wires don't wait for each other, so between outputs there is none), then `{"error": true}` for each
+message that failed. `msg` is Node-RED's: `payload`, `topic`, and beside them what is in our `meta`. What is the same in
+other words is put into ours:
 
 - no payload and an empty one (null), no topic and an empty one: our messages don't tell them apart;
 - what begins with `_` (`_msgid`, `_event`) belongs to the runtime;

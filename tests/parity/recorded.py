@@ -30,7 +30,7 @@ def save(cases: Iterable[Case], outcomes: Mapping[str, Outcome], version: str, f
         lines = [f'{{"node_red": {json.dumps(version)}, "cases": {{']
         for at, (name, entry) in enumerate(entries.items()):
             messages = ",\n    ".join(json.dumps(one, ensure_ascii=False) for one in entry["outcome"])
-            body = f'[\n    {messages}]' if messages else "[]"
+            body = f"[\n    {messages}]" if messages else "[]"
             end = "," if at + 1 < len(entries) else ""
             lines.append(f'  {json.dumps(name)}: {{"of": "{entry["of"]}", "outcome": {body}}}{end}')
         (folder / f"{node}.json").write_text("\n".join([*lines, "}}"]) + "\n")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
-from flowcore.convert.nodered import environment, typed
+from flowcore.convert.nodered import environment
 from flowcore.convert.nodered.export import Export, Raw, Scope, read
 from flowcore.convert.nodered.findings import CannotTurn, Finding
 from flowcore.convert.nodered.names import Names
@@ -66,7 +67,9 @@ class _Turning:
             label = str(scope.definition.get("label") or "")
             self._everywhere[scope.id] = Placed(scope, flows.take(label, self._name, "flow"))
         for scope in self._export.subflows.values():
-            self._everywhere[scope.id] = Placed(scope, subflows.take(str(scope.definition.get("name") or ""), "subflow"))
+            self._everywhere[scope.id] = Placed(
+                scope, subflows.take(str(scope.definition.get("name") or ""), "subflow")
+            )
         for placed in self._everywhere.values():
             for node in placed.scope.nodes:
                 placed.nodes[str(node["id"])] = placed.names.take(_called(node), _kind(node, self._everywhere))
@@ -97,7 +100,9 @@ class _Turning:
             document["resources"] = resources
         texts = [node.get("config") for node in part.nodes], document.get("resources")
         for one in environment.of_the_machine(texts, document.get("env", {})):
-            part.tell("differs", f"${{{one}}} is set nowhere in the export", "set it where flowcore runs, or in its env")
+            part.tell(
+                "differs", f"${{{one}}} is set nowhere in the export", "set it where flowcore runs, or in its env"
+            )
         if definition.get("disabled"):
             for node in part.nodes:
                 node["disabled"] = True
@@ -201,9 +206,11 @@ class _Part:
             if note and one == id:
                 node["note"] = "\n\n".join(note)
             self.nodes.append(node)
-        for before, behind in zip(chain, chain[1:], strict=False):
+        for before, behind in pairwise(chain):
             leaves = made.outputs[0] if before[0] == id else "out"
-            self.wires.append({"from": f"{before[0]}.{leaves}", "to": f"{behind[0]}.{made.input if behind[0] == id else 'in'}"})
+            self.wires.append(
+                {"from": f"{before[0]}.{leaves}", "to": f"{behind[0]}.{made.input if behind[0] == id else 'in'}"}
+            )
         outputs = [f"{id}.{port}" for port in made.outputs]
         if made.then and outputs:
             outputs[0] = f"{chain[-1][0]}.out"
@@ -257,7 +264,9 @@ class _Part:
             names = Names()
             for taken in self._resource_names.values():
                 names.take(taken)
-            self._resource_names[id] = name = names.take(str(raw.get("name") or ""), str(raw.get("broker") or raw["type"]))
+            self._resource_names[id] = name = names.take(
+                str(raw.get("name") or ""), str(raw.get("broker") or raw["type"])
+            )
             self.resources[name] = resource_of(Given(raw, self.around), self._export)
             self._kept.update((id, str(raw.get("tls"))))
         return self._resource_names[id]
@@ -299,7 +308,9 @@ class _Part:
 
     def _leaves(self, wire: Raw) -> str | None:
         if str(wire["id"]) == self.scope.id:
-            self.tell("differs", "a wire leads straight from its input to its output", "put a core/junction between them")
+            self.tell(
+                "differs", "a wire leads straight from its input to its output", "put a core/junction between them"
+            )
             return None
         _, outputs = self._ends.get(str(wire["id"]), ("", []))
         port = int(wire.get("port") or 0)

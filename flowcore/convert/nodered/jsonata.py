@@ -1,7 +1,7 @@
 """Simple JSONata as JavaScript: paths, arithmetic, comparisons, texts, conditions and the functions of every day.
 
-`expression` gives the code and names the helpers that it needs. What selects, maps with `.()`, sorts, defines functions or
-binds variables is not simple, and is told so.
+`expression` gives the code and names the helpers that it needs. What selects, maps with `.()`, sorts, defines functions
+or binds variables is not simple, and is told so.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from flowcore.convert.nodered.findings import CannotTurn
 _TOKEN = re.compile(
     r"""\s+ | /\*.*?\*/ |
     (?P<number>\d+(?:\.\d+)?(?:[eE][-+]?\d+)?) | (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*') |
-    (?P<quoted>`[^`]+`) | (?P<name>\$?[A-Za-z_]\w*|\$\$?) | (?P<sign>!=|<=|>=|:=|\*\*|~>|\.\.|[-+*/%&=<>?:.,()\[\]{}|^@\#;])""",
+    (?P<quoted>`[^`]+`) | (?P<name>\$?[A-Za-z_]\w*|\$\$?) |
+    (?P<sign>!=|<=|>=|:=|\*\*|~>|\.\.|[-+*/%&=<>?:.,()\[\]{}|^@\#;])""",
     re.VERBOSE | re.DOTALL,
 )
 

@@ -7,7 +7,9 @@ import unicodedata
 
 _LONGEST = 64
 _RESERVED = {"global"}  # the context of all flows
-_LETTERS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ø": "o", "æ": "ae", "å": "a", "ł": "l", "đ": "d"})
+_LETTERS = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ø": "o", "æ": "ae", "å": "a", "ł": "l", "đ": "d"}
+)
 
 
 def slug(text: str) -> str:

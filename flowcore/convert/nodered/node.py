@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _PLACED = {"id", "type", "z", "name", "x", "y", "w", "h", "g", "d", "l", "wires", "info", "icon", "inputLabels",
            "outputLabels", "outputs", "inputs", "_mcu", "env", "credentials", "_users"}  # fmt: skip
-_NOTHING = (None, "", False, "false", [], {}, 0, "0")
+_NOTHING: tuple[Any, ...] = (None, "", False, "false", [], {}, 0, "0")
 
 
 @dataclass

@@ -31,7 +31,7 @@ def resource_of(given: Given, export: Export) -> dict[str, Any]:
     if user:
         config["user"] = typed.text(str(user))
     if user or "credentials" in given.raw:
-        given.differs("passwords are not in an export", "`flowcore secret set NAME`, then password: {\"$secret\": NAME}")
+        given.differs("passwords are not in an export", '`flowcore secret set NAME`, then password: {"$secret": NAME}')
     if secure:
         config["tls"] = _tls(given, export)
     given.lacks("autoConnect", "it connects when the flow starts", harmless=(True, "true", None, ""))

@@ -17,7 +17,9 @@ from typing import Any
 from flowcore.convert.nodered.findings import CannotTurn
 
 ENV = re.compile(r"\$\{([^}]+)\}")
-_PART = re.compile(r"""\.?([^.\[\]]+) | \[(\d+)\] | \[\s*"((?:[^"\\]|\\.)*)"\s*\] | \[\s*'((?:[^'\\]|\\.)*)'\s*\]""", re.X)
+_PART = re.compile(
+    r"""\.?([^.\[\]]+) | \[(\d+)\] | \[\s*"((?:[^"\\]|\\.)*)"\s*\] | \[\s*'((?:[^'\\]|\\.)*)'\s*\]""", re.X
+)
 _PLAIN = re.compile(r"[^.\[\]\"' ]+")
 _STORE = re.compile(r"^#:\(([^)]*)\)::")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -99,7 +99,9 @@ class Switch(Node):
 
     def _read_config(self) -> None:
         root, _, key = self.config.path.partition(".")
-        self._looked_at = Operand(self, {f"${root}": key} if root in _CONTEXTS and key else {"$message": self.config.path})
+        self._looked_at = Operand(
+            self, {f"${root}": key} if root in _CONTEXTS and key else {"$message": self.config.path}
+        )
         self._tests = [self._prepare(rule) for rule in self.config.rules]
 
     def _prepare(self, rule: Rule) -> tuple[Quick | None, Slow | None]:

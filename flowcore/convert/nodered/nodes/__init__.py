@@ -1,7 +1,19 @@
 """Which function turns which type of node."""
 
 from flowcore.convert.nodered.node import Turn
-from flowcore.convert.nodered.nodes import changing, files, mqtt, plain, routing, scripts, sequences, starting, subflow, timing, wiring
+from flowcore.convert.nodered.nodes import (
+    changing,
+    files,
+    mqtt,
+    plain,
+    routing,
+    scripts,
+    sequences,
+    starting,
+    subflow,
+    timing,
+    wiring,
+)
 
 BY_TYPE: dict[str, Turn] = {
     "inject": starting.inject,

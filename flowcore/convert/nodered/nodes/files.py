@@ -53,7 +53,9 @@ def _path(given: Given, what: str) -> Any:
     if kind == "msg" and not name:
         name = "filename"
     if kind == "jsonata":
-        raise CannotTurn(f"the file is named by the JSONata expression {name!r}", "set it in front by a core/javascript")
+        raise CannotTurn(
+            f"the file is named by the JSONata expression {name!r}", "set it in front by a core/javascript"
+        )
     return typed.value(name, kind)
 
 

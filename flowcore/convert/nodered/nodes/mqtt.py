@@ -58,7 +58,9 @@ def _link(given: Given) -> dict[str, Any]:
         raise CannotTurn("its broker is not in the export", "export it with its config nodes")
     config: dict[str, Any] = {"broker": {"$use": given.around.resource(raw)}}
     if raw.get("clientid"):
-        given.differs(f"the client id {raw['clientid']!r} was the broker's; here each node has a connection and an id of its own")
+        given.differs(
+            f"the client id {raw['clientid']!r} was the broker's; here each node has a connection and an id of its own"
+        )
     if raw.get("cleansession") is False and given.type == "mqtt in":
         config["clean_session"] = False
     for notice in ("birth", "close", "will"):

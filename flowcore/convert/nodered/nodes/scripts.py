@@ -12,8 +12,8 @@ from flowcore.convert.nodered.node import Given, Turned
 _ASKED_FOR = re.compile(r"""\benv\.get\(\s*(["'`])([A-Za-z_]\w*)\1\s*\)""")
 _FILLED_IN = re.compile(r"\{\{[{&#^]?\s*env\.([A-Za-z_]\w*)")
 _STORE = re.compile(r"""\b(?:context|flow|global)\.(?:get|set)\([^)]*,\s*["']\w+["']\s*\)""")
-_OF_NODE_RED = ("NR_NODE_ID", "NR_NODE_NAME", "NR_NODE_PATH", "NR_GROUP_ID", "NR_GROUP_NAME", "NR_FLOW_ID", "NR_FLOW_NAME",
-                "NR_SUBFLOW_ID", "NR_SUBFLOW_NAME", "NR_SUBFLOW_PATH")  # fmt: skip
+_OF_NODE_RED = ("NR_NODE_ID", "NR_NODE_NAME", "NR_NODE_PATH", "NR_GROUP_ID", "NR_GROUP_NAME", "NR_FLOW_ID",
+                "NR_FLOW_NAME", "NR_SUBFLOW_ID", "NR_SUBFLOW_NAME", "NR_SUBFLOW_PATH")  # fmt: skip
 
 
 def function(given: Given) -> Turned:

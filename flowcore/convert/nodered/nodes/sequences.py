@@ -10,7 +10,9 @@ from flowcore.convert.nodered import typed
 from flowcore.convert.nodered.findings import CannotTurn
 from flowcore.convert.nodered.node import Given, Turned
 
-_REDUCED = re.compile(r"^\$A\s*(?P<sign>[+*])\s*(?P<path>payload[\w.]*)$|^(?P<first>payload[\w.]*)\s*(?P<sign2>[+*])\s*\$A$")
+_REDUCED = re.compile(
+    r"^\$A\s*(?P<sign>[+*])\s*(?P<path>payload[\w.]*)$|^(?P<first>payload[\w.]*)\s*(?P<sign2>[+*])\s*\$A$"
+)
 
 
 def _unescaped(text: str) -> str:
@@ -55,8 +57,8 @@ def join(given: Given) -> Turned:
     """`join`."""
     mode = given.text("mode", "auto")
     if mode == "auto":
-        given.skip("build", "property", "propertyType", "key", "joiner", "joinerType", "useparts", "accumulate", "count",
-                   "reduceRight", "reduceExp", "reduceInit", "reduceInitType", "reduceFixup")  # fmt: skip
+        given.skip("build", "property", "propertyType", "key", "joiner", "joinerType", "useparts", "accumulate",
+                   "count", "reduceRight", "reduceExp", "reduceInit", "reduceInitType", "reduceFixup")  # fmt: skip
         return Turned("core/join", _timeout(given))
     if mode == "reduce":
         return _reduce(given)
@@ -145,7 +147,9 @@ def batch(given: Given) -> Turned:
             config["empty"] = True
         return Turned("core/batch", config)
     given.skip("interval", "allowEmptySequence")
-    return Turned("core/batch", {"mode": "concatenate", "topics": [one.get("topic") for one in given.get("topics", [])]})
+    return Turned(
+        "core/batch", {"mode": "concatenate", "topics": [one.get("topic") for one in given.get("topics", [])]}
+    )
 
 
 def sort(given: Given) -> Turned:

@@ -47,12 +47,17 @@ def inject(given: Given) -> Turned:
 
 def _props(given: Given) -> list[dict[str, Any]]:
     props = given.raw.get("props")
-    old = {"payload": (given.raw.get("payload"), given.raw.get("payloadType")), "topic": (given.raw.get("topic"), "str")}
+    old = {
+        "payload": (given.raw.get("payload"), given.raw.get("payloadType")),
+        "topic": (given.raw.get("topic"), "str"),
+    }
     if not isinstance(props, list):
         return [{"p": name, "v": value, "vt": kind} for name, (value, kind) in old.items()]
     # The first two keep their values beside the list.
     return [
-        {"p": one["p"], "v": old[one["p"]][0], "vt": old[one["p"]][1]} if one.get("p") in old and "v" not in one else one
+        {"p": one["p"], "v": old[one["p"]][0], "vt": old[one["p"]][1]}
+        if one.get("p") in old and "v" not in one
+        else one
         for one in props
     ]
 
@@ -108,7 +113,7 @@ def debug(given: Given) -> Turned:
     if typed.truth(given["tostatus"]):
         config["status"] = True
     status = given.text("statusVal")
-    if given.text("statusType", "auto") not in ("auto", "msg") or status not in ("", "payload", str(complete)):
-        if typed.truth(given["tostatus"]):
-            given.lacks("statusVal", "the status shows what the panel shows", "use two debug nodes")
+    is_another = given.text("statusType", "auto") not in ("auto", "msg") or status not in ("", "payload", str(complete))
+    if is_another and typed.truth(given["tostatus"]):
+        given.lacks("statusVal", "the status shows what the panel shows", "use two debug nodes")
     return Turned("core/debug", config, [])

@@ -44,7 +44,9 @@ def _links(given: Given) -> list[str]:
     for source in given.get("links", []):
         target = given.around.reach(str(source))
         if target is None:
-            given.around.tell("setting", given, f"a link to {source}, which is not in the export", "export both together")
+            given.around.tell(
+                "setting", given, f"a link to {source}, which is not in the export", "export both together"
+            )
         else:
             found.append(target)
     return found
