@@ -151,7 +151,7 @@ class Deployed:
         if result.failed or result.problems:
             raise NotImported(f"{result.failed} {result.problems}")
         async with asyncio.timeout(_LONGEST_START_S):
-            while any(node.state != "running" for one in self._host.status().flows for node in one.nodes):
+            while any(node.state != "running" for one in self._host.status() for node in one.nodes):
                 await asyncio.sleep(0.05)
         await asyncio.gather(*(self._feed(flow, case) for case in cases))
         return outcomes
