@@ -54,8 +54,8 @@ class Case:
 
     @property
     def can_share(self) -> bool:
-        """Whether it can run beside others in one flow: it needs no values of a context and no environment."""
-        return not self.context and not self.flow[0]["env"]
+        """Whether it can run beside others, on a busy machine: no context, no environment, no waits that must fit."""
+        return not self.context and not self.flow[0]["env"] and not any("wait_ms" in step for step in self.send)
 
     @property
     def fingerprint(self) -> str:

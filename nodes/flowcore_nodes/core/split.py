@@ -1,3 +1,4 @@
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -113,7 +114,7 @@ class Split(Node):
 
     def _about(self, message: Message, about: dict) -> dict:
         outer = message.meta.get("parts")
-        about = {"id": message.id or f"{self.id}:{message.trace}", **about}
+        about = {"id": _id_of(message), **about}
         return {**about, "parts": outer} if outer is not None else about
 
     def _part(self, message: Message, part: Any, parts: dict) -> Message:
@@ -123,7 +124,7 @@ class Split(Node):
 
     def _stream(self, message: Message, value: Any) -> Iterator[Message]:
         rest, index, known = self.state.get(_REST) or (None, 0, "")
-        id_ = known or f"{self.id}:{message.id or message.trace}"
+        id_ = known or f"{self.id}:{_id_of(message)}"
         if rest is not None and type(rest) is not type(value):
             raise GiveUp(f"the stream so far is {type(rest).__name__}, this is {type(value).__name__}: reset it first")
         whole = value if rest is None else rest + value
@@ -138,3 +139,8 @@ class Split(Node):
             yield self._part(message, part, {**about, "index": index})
             index += 1
         self.state[_REST] = [left, index, id_]
+
+
+def _id_of(message: Message) -> str:
+    """What tells the parts of this message from those of others; what was put in from outside has no id."""
+    return message.id or message.parent or uuid.uuid4().hex

@@ -91,3 +91,11 @@ async def test_what_can_not_be_split_is_an_error():
     for config, text in (({"separator": ""}, "must not be empty"), ({"separator": [300]}, "from 0 to 255")):
         with pytest.raises(ValidationError, match=text):
             Split.Config(**config)
+
+
+async def test_messages_from_outside_are_told_apart():
+    """They have no id, and a join must not mix their parts."""
+    async with drive(Split) as node:
+        await node.put([1, 2], [3, 4])
+        ids = [message.meta["parts"]["id"] for message in await node.sent_messages(4)]
+        assert ids[0] == ids[1] != ids[2] == ids[3]
