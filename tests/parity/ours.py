@@ -150,11 +150,16 @@ class Deployed:
         result = await self._host.deploy(json.dumps(document), "parity.json")
         if result.failed or result.problems:
             raise NotImported(f"{result.failed} {result.problems}")
-        async with asyncio.timeout(_LONGEST_START_S):
-            while any(node.state != "running" for one in self._host.status() for node in one.nodes):
-                await asyncio.sleep(0.05)
+        await self._until_all_run()
         await asyncio.gather(*(self._feed(flow, case) for case in cases))
         return outcomes
+
+    async def _until_all_run(self) -> None:
+        async with asyncio.timeout(_LONGEST_START_S):
+            while True:
+                if all(node.state == "running" for flow in self._host.status() for node in flow.nodes):
+                    return
+                await asyncio.sleep(0.05)
 
     async def _feed(self, flow: str, case: Case) -> None:
         into = f"flow.{flow}.{own_id(case, case.into)}.in.in"
