@@ -69,7 +69,7 @@ async def test_others_do_not_wait_behind_it_and_what_waits_survives_a_restart():
         ({"errors": ["TimeoutError"]}, caught(1), "a ConnectionError is not tried again"),
         ({}, caught(1, is_cut=True), "the message was too large to be kept whole in its error"),
         ({"max_held": 1}, caught(1), "1 wait, max_held is 1"),
-        ({}, caught("x" * 5_000_000), "the limit is 4,194,304"),
+        ({}, caught("x" * 17_000_000), "the limit is 16,777,216"),
     ],
 )
 async def test_what_is_of_no_use_is_given_up_at_once(config, body, why):
