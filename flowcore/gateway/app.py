@@ -10,6 +10,7 @@ from flowcore import __version__
 from flowcore.bus.connection import Connection
 from flowcore.bus.secrets import SecretStore
 from flowcore.client import CallFailed, Client, NoAnswer
+from flowcore.flow import schema
 from flowcore.gateway import metrics, openapi
 from flowcore.gateway.answers import ok, refusal
 from flowcore.gateway.assets import add_assets
@@ -40,6 +41,7 @@ def application(place: Place, bus: Client, feed: Connection) -> web.Application:
     app.router.add_get("/healthz", _health)
     app.router.add_get("/metrics", _metrics)
     app.router.add_get("/api/openapi.json", _openapi)
+    app.router.add_get("/api/schema", _schema)
     app.router.add_get("/api/live", app[LIVE].serve)
     add_routes(app)
     add_entrance(app)
@@ -61,6 +63,11 @@ async def _metrics(request: web.Request) -> web.Response:
     except (CallFailed, NoAnswer, TimeoutError) as e:
         return refusal(503, "away", str(e), "It comes back by itself.")
     return web.Response(body=metrics.text(status), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+
+async def _schema(_request: web.Request) -> web.Response:
+    """The JSON schema of the flow file."""
+    return ok(schema.published())
 
 
 async def _openapi(_request: web.Request) -> web.Response:

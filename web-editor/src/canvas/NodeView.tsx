@@ -1,0 +1,156 @@
+/** A node on the canvas: its name, its ports, below them what it says of itself. */
+
+import { Handle, Position, useConnection, type NodeProps } from "@xyflow/react";
+import { memo } from "react";
+import { attempt, useEditor } from "../state/editor";
+import { api } from "../api/http";
+import { useLive } from "../state/live";
+import { nodeMark } from "../model/health";
+import { refusal, type Ports } from "../model/ports";
+import type { NodeDef, NodeState, Port } from "../api/types";
+import { Icon } from "./Icon";
+import { typeColour } from "./look";
+
+export interface NodeData extends Record<string, unknown> {
+  def: NodeDef;
+  flow: string;
+  ports: Ports;
+  title: string;
+  category: string;
+  icon: string;
+  tip: string;
+  hasButton: boolean;
+  missing: string | null;
+  known: boolean;
+  changed: boolean;
+  problems: string[] | undefined;
+}
+
+const NOTHING: Record<string, NodeState> = {};
+
+export const NodeView = memo(function NodeView({ data, selected }: NodeProps & { data: NodeData }) {
+  const { def, flow, ports } = data;
+  const states = useLive((now) => now.states[`${flow}/${def.id}`] ?? NOTHING);
+  const badge = useLive((now) => now.badges[`${flow}/${def.id}`]);
+  const mark = nodeMark(Object.values(states));
+  const others = useLive((now) => now.people);
+  const me = useLive((now) => now.me);
+  const here = others.filter((one) => one.number !== me && one.flow === flow && one.node === def.id);
+  if (def.type === "core/comment") {
+    return (
+      <div className={`comment ${selected ? "is-selected" : ""}`}>
+        <strong>{def.name || "Comment"}</strong>
+        {def.note && <p>{def.note}</p>}
+      </div>
+    );
+  }
+  const rows = Math.max(ports.inputs.length, ports.outputs.length, 1);
+  const reason = Object.values(states).find((one) => one.reason)?.reason;
+  const classes = [
+    "node",
+    selected && "is-selected",
+    def.disabled && "is-disabled",
+    (!data.known || data.missing) && "is-missing",
+    data.problems && "is-invalid",
+  ];
+  return (
+    <div
+      className={classes.filter(Boolean).join(" ")}
+      style={{ minHeight: 34 + (rows - 1) * 18 }}
+      title={data.problems?.join("\n") ?? data.tip}
+      data-node={def.id}
+    >
+      <Icon name={data.icon} title={data.title} category={data.category} />
+      <span className="node-name">{def.name || def.id}</span>
+      {data.hasButton && !def.disabled && (
+        <button
+          className="node-button nodrag"
+          aria-label={`Inject ${def.id}`}
+          title="Send a message now"
+          onClick={(event) => {
+            event.stopPropagation();
+            void attempt(api.inject(flow, def.id), `${def.id}: sent`);
+          }}
+        >
+          ▶
+        </button>
+      )}
+      {data.changed && <span className="node-changed" title="Changed since the last deploy" aria-label="changed" />}
+      {data.problems && (
+        <span className="node-problem" aria-label="invalid">
+          !
+        </span>
+      )}
+      <Ends ports={ports.inputs} side="target" rows={rows} node={def.id} />
+      <Ends ports={ports.outputs} side="source" rows={rows} node={def.id} />
+      <div className="node-under">
+        {!data.known ? (
+          <span className="is-failed">type {def.type} is not installed</span>
+        ) : data.missing ? (
+          <span className="is-failed">{data.missing}</span>
+        ) : def.disabled ? (
+          <span>disabled</span>
+        ) : (
+          mark !== "none" && (
+            <>
+              <i className={`dot is-${mark}`} />
+              <span className={badge && mark === "running" ? `badge is-${badge.kind}` : ""} title={reason}>
+                {mark === "running" ? badge?.text : mark === "failed" && reason ? `failed: ${reason}` : mark}
+              </span>
+            </>
+          )
+        )}
+        {here.map((one) => (
+          <span key={one.number} className="person">
+            {one.name || `browser ${one.number}`}
+          </span>
+        ))}
+      </div>
+    </div>
+  );
+});
+
+/** The ports of one side. While a wire is drawn, those that it does not fit are dimmed and say why. */
+function Ends({ ports, side, rows, node }: { ports: Port[]; side: "source" | "target"; rows: number; node: string }) {
+  const drawn = useConnection((connection) =>
+    connection.inProgress && connection.fromHandle
+      ? `${connection.fromHandle.type}|${connection.fromHandle.nodeId}|${connection.fromHandle.id}`
+      : "",
+  );
+  const types = useEditor((state) => state.types);
+  const doc = useEditor((state) => state.tabs[state.active]?.doc);
+  void types;
+  const [drawnSide, drawnNode, drawnPort] = drawn.split("|");
+  const drawnType = drawn && doc ? portTypes.get(`${drawnNode}.${drawnSide}.${drawnPort}`) : undefined;
+  return ports.map((port, k) => {
+    portTypes.set(`${node}.${side}.${port.name}`, port);
+    const other = { name: drawnPort ?? "", type: drawnType?.type ?? "any", description: "" };
+    const why = !drawn
+      ? null
+      : drawnSide === side
+        ? "a wire goes from an output to an input"
+        : side === "target"
+          ? refusal(other, port)
+          : refusal(port, other);
+    const top = ports.length === 1 && rows === 1 ? 17 : 17 + k * 18;
+    return (
+      <Handle
+        key={port.name}
+        id={port.name}
+        type={side}
+        position={side === "source" ? Position.Right : Position.Left}
+        className={why ? "port is-unfit" : "port"}
+        style={{ top, background: typeColour(port.type) }}
+        title={why ?? `${port.name}: ${port.type}${port.description ? `, ${port.description}` : ""}`}
+        data-port={`${node}.${port.name}`}
+      >
+        {ports.length > 1 && <span className={`port-name is-${side}`}>{port.name}</span>}
+      </Handle>
+    );
+  });
+}
+
+/** The port behind a handle: React Flow tells only the ids of the two ends of a wire that is being drawn. */
+const portTypes = new Map<string, Port>();
+export const portAt = (node: string, side: "source" | "target", name: string) =>
+  portTypes.get(`${node}.${side}.${name}`);

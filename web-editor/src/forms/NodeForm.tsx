@@ -1,0 +1,182 @@
+/** The form of a node: its config from its type's schema, what the engine does for it, what people should know of it. */
+
+import Form from "@rjsf/core";
+import { useEffect, useMemo, useRef, useState } from "react";
+import type { FlowDoc, Json, NodeDef, Schema } from "../api/types";
+import { changeNode, renameNode } from "../model/flow";
+import { formSchema, uiSchema, worthKeeping } from "../model/forms";
+import { edit, openForm, select, toast, useEditor } from "../state/editor";
+import { CodeWidget, JsonField, TypedField } from "./fields";
+import { validator } from "./validator";
+
+const FIELDS = { typed: TypedField, json: JsonField };
+const WIDGETS = { code: CodeWidget };
+const ID = /^[a-z0-9][a-z0-9_-]{0,63}$/;
+
+type Page = "config" | "settings" | "note";
+
+let settingsSchema: Promise<Schema> | null = null;
+const askSettingsSchema = () =>
+  (settingsSchema ??= fetch("/api/schema")
+    .then((answer) => answer.json())
+    .then((schema: Schema) => ({ ...schema.$defs.NodeSettings, $defs: schema.$defs })));
+
+export default function NodeForm({ flow, node }: { flow: FlowDoc; node: NodeDef }) {
+  const type = useEditor((state) => state.types[node.type]);
+  const problems = useEditor((state) => state.tabs[flow.id]?.problems[node.id]);
+  const [page, setPage] = useState<Page>("config");
+  const [id, setId] = useState(node.id);
+  const [name, setName] = useState(node.name ?? "");
+  const [note, setNote] = useState(node.note ?? "");
+  const [disabled, setDisabled] = useState(!!node.disabled);
+  const [config, setConfig] = useState<Record<string, Json>>(node.config ?? {});
+  const [settings, setSettings] = useState<Record<string, Json>>(node.settings ?? {});
+  const [settingsForm, setSettingsForm] = useState<Schema | null>(null);
+  const [wrong, setWrong] = useState(0);
+  const dialog = useRef<HTMLDivElement>(null);
+
+  const schema = useMemo(() => formSchema(configSchema(flow, node, type?.config_schema)), [type, node.type, flow]);
+  const ui = useMemo(() => submitless(uiSchema(schema, schema, node.config ?? {})), [schema]); // eslint-disable-line
+  const settingsUi = useMemo(
+    () => settingsForm && submitless(uiSchema(settingsForm, settingsForm, node.settings ?? {})),
+    [settingsForm], // eslint-disable-line
+  );
+  useEffect(() => {
+    void askSettingsSchema().then((found) => setSettingsForm(formSchema(found)));
+    dialog.current?.querySelector<HTMLInputElement>("input, select, textarea")?.focus();
+  }, []);
+
+  const idTaken = id !== node.id && (flow.nodes ?? []).some((one) => one.id === id);
+  const idWrong = idTaken ? "taken by another node" : ID.test(id) ? "" : "a-z, 0-9, '-' and '_', up to 64";
+
+  const save = () => {
+    if (idWrong || wrong) {
+      toast("error", "Not saved: the form has errors", idWrong ? [`id: ${idWrong}`] : []);
+      return;
+    }
+    const keptConfig = worthKeeping(config, schema, node.config ?? {});
+    const keptSettings = settingsForm ? worthKeeping(settings, settingsForm, node.settings ?? {}) : settings;
+    edit((doc) => {
+      const changed = changeNode(doc, node.id, (old) =>
+        tidy({ ...old, name, note, disabled, config: keptConfig, settings: keptSettings }),
+      );
+      return id === node.id ? changed : renameNode(changed, node.id, id);
+    });
+    select([id]);
+    openForm(null);
+  };
+
+  return (
+    <div
+      className="form"
+      role="dialog"
+      aria-label={`Edit ${node.name || node.id}`}
+      ref={dialog}
+      onKeyDown={(event) => {
+        if (event.key === "Escape") openForm(null);
+        else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) save();
+        event.stopPropagation();
+      }}
+    >
+      <header>
+        <h2>{type?.title ?? node.type}</h2>
+        <button onClick={() => openForm(null)}>Cancel</button>
+        <button className="is-main" onClick={save}>
+          Save
+        </button>
+      </header>
+      <div className="form-head">
+        <label>
+          Name
+          <input value={name} placeholder={node.id} onChange={(event) => setName(event.target.value)} />
+        </label>
+        <label>
+          Id
+          <input value={id} aria-invalid={!!idWrong} onChange={(event) => setId(event.target.value)} />
+          {idWrong && <span className="field-error">{idWrong}</span>}
+        </label>
+        <label className="is-inline">
+          <input type="checkbox" checked={!disabled} onChange={(event) => setDisabled(!event.target.checked)} /> Enabled
+        </label>
+      </div>
+      <nav role="tablist">
+        {(["config", "settings", "note"] as const).map((one) => (
+          <button key={one} role="tab" aria-selected={page === one} onClick={() => setPage(one)}>
+            {{ config: "Properties", settings: "Policies", note: "Description" }[one]}
+          </button>
+        ))}
+      </nav>
+      <div className="form-body" role="tabpanel">
+        {problems?.map((problem) => (
+          <p className="field-error" key={problem}>
+            {problem}
+          </p>
+        ))}
+        {page === "config" && (
+          <>
+            {type && <p className="field-description">{type.doc.split("\n\n")[0]}</p>}
+            <Form
+              schema={schema as any}
+              uiSchema={ui}
+              formData={config}
+              validator={validator}
+              fields={FIELDS}
+              widgets={WIDGETS}
+              liveValidate="onChange"
+              showErrorList={false}
+              onChange={({ formData, errors }) => {
+                setConfig(formData as Record<string, Json>);
+                setWrong(errors.length);
+              }}
+            />
+          </>
+        )}
+        {page === "settings" && settingsForm && settingsUi && (
+          <Form
+            schema={settingsForm as any}
+            uiSchema={settingsUi}
+            formData={settings}
+            validator={validator}
+            fields={FIELDS}
+            liveValidate="onChange"
+            showErrorList={false}
+            onChange={({ formData }) => setSettings(formData as Record<string, Json>)}
+          />
+        )}
+        {page === "note" && (
+          <textarea aria-label="Description" rows={14} value={note} onChange={(event) => setNote(event.target.value)} />
+        )}
+      </div>
+    </div>
+  );
+}
+
+const submitless = (ui: Schema): Schema => ({ ...ui, "ui:submitButtonOptions": { norender: true }, "ui:title": " " });
+
+/** The schema of a node's config; of a subflow's instance that of its parameters. */
+function configSchema(flow: FlowDoc, node: NodeDef, schema: Schema | undefined): Schema {
+  if (schema) return { ...schema, title: undefined, description: undefined };
+  const params = flow.subflows?.[node.type.replace(/^subflow:/, "")]?.params ?? {};
+  const types: Record<string, Schema> = {
+    number: { type: "number" },
+    text: { type: "string" },
+    bool: { type: "boolean" },
+    list: { type: "array", items: {} },
+    map: { type: "object" },
+  };
+  const properties = Object.fromEntries(
+    Object.entries(params as Record<string, any>).map(([name, one]) => [
+      name,
+      { ...types[one.type], description: one.description, ...(one.default == null ? {} : { default: one.default }) },
+    ]),
+  );
+  return { type: "object", properties };
+}
+
+/** A node without fields that say nothing. */
+function tidy(node: NodeDef): NodeDef {
+  const next = { ...node };
+  for (const name of ["name", "note", "disabled"] as const) if (!next[name]) delete next[name];
+  for (const name of ["config", "settings"] as const) if (!Object.keys(next[name] ?? {}).length) delete next[name];
+  return next;
+}

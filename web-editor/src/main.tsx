@@ -1,0 +1,12 @@
+import "@xyflow/react/dist/style.css";
+import "./style.css";
+import { createRoot } from "react-dom/client";
+import { App } from "./App";
+import { takeIn } from "./chrome/actions";
+import { load, openForm, toast } from "./state/editor";
+
+// For tests, and for who looks at it with the browser's tools.
+Object.assign(window, { flowcoreTakeIn: takeIn, flowcoreOpenForm: openForm });
+
+createRoot(document.getElementById("root")!).render(<App />);
+load().catch((error: Error) => toast("error", "The flows could not be read", [error.message]));

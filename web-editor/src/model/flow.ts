@@ -1,0 +1,194 @@
+/** Changes of a flow document. Each returns a new document and leaves the old one as it was: that is what undo goes back to. */
+
+import type { FlowDoc, Json, NodeDef, NodeType, WireDef } from "../api/types";
+import { fits, portsOf, type Ports } from "./ports";
+
+export interface Point {
+  x: number;
+  y: number;
+}
+
+export const GRID = 20;
+export const NODE_WIDTH = 160;
+export const NODE_HEIGHT = 40;
+
+export const snap = (value: number) => Math.round(value / GRID) * GRID;
+export const nodesOf = (flow: FlowDoc) => flow.nodes ?? [];
+export const wiresOf = (flow: FlowDoc) => flow.wires ?? [];
+export const wireKey = (wire: WireDef) => `${wire.from}>${wire.to}`;
+export const ends = (end: string): [string, string] => end.split(".") as [string, string];
+export const placeOf = (node: NodeDef): Point => ({ x: node.ui?.x ?? 40, y: node.ui?.y ?? 40 });
+
+/** An id that is free in the flow, made of what a user would call it. */
+export function freeId(flow: FlowDoc, wish: string): string {
+  const stem =
+    wish
+      .toLowerCase()
+      .replace(/[^a-z0-9]+/g, "-")
+      .replace(/^-+|-+$/g, "")
+      .slice(0, 50) || "node";
+  const taken = new Set(nodesOf(flow).map((node) => node.id));
+  if (!taken.has(stem)) return stem;
+  const bare = stem.replace(/-\d+$/, "");
+  for (let k = 2; ; k++) if (!taken.has(`${bare}-${k}`)) return `${bare}-${k}`;
+}
+
+export function newNode(flow: FlowDoc, type: string, at: Point): NodeDef {
+  return { id: freeId(flow, type.split(/[/:]/)[1] ?? type), type, ui: { x: snap(at.x), y: snap(at.y) } };
+}
+
+export const addNode = (flow: FlowDoc, node: NodeDef): FlowDoc => ({ ...flow, nodes: [...nodesOf(flow), node] });
+
+export function changeNode(flow: FlowDoc, id: string, change: (node: NodeDef) => NodeDef): FlowDoc {
+  return { ...flow, nodes: nodesOf(flow).map((node) => (node.id === id ? change(node) : node)) };
+}
+
+/** A node with another id, everywhere it is named. */
+export function renameNode(flow: FlowDoc, id: string, to: string): FlowDoc {
+  const end = (text: string) => (ends(text)[0] === id ? `${to}.${ends(text)[1]}` : text);
+  return {
+    ...changeNode(flow, id, (node) => ({ ...node, id: to })),
+    wires: wiresOf(flow).map((wire) => ({ ...wire, from: end(wire.from), to: end(wire.to) })),
+  };
+}
+
+export function removeNodes(flow: FlowDoc, ids: Set<string>): FlowDoc {
+  return {
+    ...flow,
+    nodes: nodesOf(flow).filter((node) => !ids.has(node.id)),
+    wires: wiresOf(flow).filter((wire) => !ids.has(ends(wire.from)[0]) && !ids.has(ends(wire.to)[0])),
+  };
+}
+
+/** Remove a node and join who sent to it with who heard it, where their ports fit. */
+export function removeAndJoin(flow: FlowDoc, id: string, types: Record<string, NodeType>): FlowDoc {
+  const into = wiresOf(flow).filter((wire) => ends(wire.to)[0] === id && ends(wire.from)[0] !== id);
+  const outOf = wiresOf(flow).filter((wire) => ends(wire.from)[0] === id && ends(wire.to)[0] !== id);
+  let joined = removeNodes(flow, new Set([id]));
+  for (const first of into)
+    for (const second of outOf)
+      if (fits(portType(joined, first.from, "outputs", types), portType(joined, second.to, "inputs", types)))
+        joined = addWire(joined, { ...second, from: first.from, to: second.to });
+  return joined;
+}
+
+function portType(flow: FlowDoc, end: string, side: keyof Ports, types: Record<string, NodeType>): string {
+  const [id, name] = ends(end);
+  const node = nodesOf(flow).find((one) => one.id === id);
+  return (node && portsOf(node, types, flow)[side].find((port) => port.name === name)?.type) ?? "any";
+}
+
+export function addWire(flow: FlowDoc, wire: WireDef): FlowDoc {
+  if (wiresOf(flow).some((one) => wireKey(one) === wireKey(wire))) return flow;
+  return { ...flow, wires: [...wiresOf(flow), wire] };
+}
+
+export function removeWires(flow: FlowDoc, keys: Set<string>): FlowDoc {
+  return { ...flow, wires: wiresOf(flow).filter((wire) => !keys.has(wireKey(wire))) };
+}
+
+export function changeWire(flow: FlowDoc, key: string, change: Partial<WireDef>): FlowDoc {
+  const changed = (wire: WireDef): WireDef => {
+    const next: WireDef = { ...wire, ...change };
+    for (const name of Object.keys(next)) if (next[name] === undefined) delete next[name];
+    return next;
+  };
+  return { ...flow, wires: wiresOf(flow).map((wire) => (wireKey(wire) === key ? changed(wire) : wire)) };
+}
+
+/** Put a node into a wire: its first input and output that fit take the wire's ends; null when none do. */
+export function splice(flow: FlowDoc, id: string, key: string, types: Record<string, NodeType>): FlowDoc | null {
+  const wire = wiresOf(flow).find((one) => wireKey(one) === key);
+  const node = nodesOf(flow).find((one) => one.id === id);
+  if (!wire || !node || [ends(wire.from)[0], ends(wire.to)[0]].includes(id)) return null;
+  const { inputs, outputs } = portsOf(node, types, flow);
+  const [from, to] = [portType(flow, wire.from, "outputs", types), portType(flow, wire.to, "inputs", types)];
+  const input = inputs.find((port) => fits(from, port.type));
+  const output = outputs.find((port) => fits(port.type, to));
+  if (!input || !output) return null;
+  const { from: begin, to: end, ...how } = wire;
+  return addWire(addWire(removeWires(flow, new Set([key])), { ...how, from: begin, to: `${id}.${input.name}` }), {
+    from: `${id}.${output.name}`,
+    to: end,
+  });
+}
+
+export function moveNodes(flow: FlowDoc, places: Map<string, Point>): FlowDoc {
+  return {
+    ...flow,
+    nodes: nodesOf(flow).map((node) => {
+      const at = places.get(node.id);
+      return at ? { ...node, ui: { ...node.ui, x: Math.round(at.x), y: Math.round(at.y) } } : node;
+    }),
+  };
+}
+
+export interface Clip {
+  nodes: NodeDef[];
+  wires: WireDef[];
+  subflows?: FlowDoc["subflows"];
+}
+
+/** What goes onto the clipboard: the nodes, the wires between them, and the subflows that they use. */
+export function clip(flow: FlowDoc, ids: Set<string>): Clip {
+  const nodes = nodesOf(flow).filter((node) => ids.has(node.id));
+  const used = new Set(nodes.filter((node) => node.type.startsWith("subflow:")).map((node) => node.type.slice(8)));
+  const subflows = Object.fromEntries(Object.entries(flow.subflows ?? {}).filter(([name]) => used.has(name)));
+  return {
+    nodes,
+    wires: wiresOf(flow).filter((wire) => ids.has(ends(wire.from)[0]) && ids.has(ends(wire.to)[0])),
+    ...(used.size ? { subflows } : {}),
+  };
+}
+
+/** Paste with new ids; `at` is where the left upper corner goes. Returns the flow and the new ids. */
+export function paste(flow: FlowDoc, clipped: Clip, at: Point): [FlowDoc, Set<string>] {
+  const left = Math.min(...clipped.nodes.map((node) => placeOf(node).x));
+  const top = Math.min(...clipped.nodes.map((node) => placeOf(node).y));
+  const names = new Map<string, string>();
+  let next = flow;
+  for (const node of clipped.nodes) {
+    const id = freeId(next, node.id);
+    names.set(node.id, id);
+    const place = { x: snap(placeOf(node).x - left + at.x), y: snap(placeOf(node).y - top + at.y) };
+    next = addNode(next, { ...node, id, group: undefined, ui: { ...node.ui, ...place } });
+  }
+  const end = (text: string) => `${names.get(ends(text)[0])}.${ends(text)[1]}`;
+  for (const wire of clipped.wires) next = addWire(next, { ...wire, from: end(wire.from), to: end(wire.to) });
+  return [{ ...next, subflows: { ...clipped.subflows, ...next.subflows } }, new Set(names.values())];
+}
+
+const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
+
+/** What a deploy would find: nodes that are new or differ in more than their place, and whether anything differs. */
+export function dirty(flow: FlowDoc, deployed: FlowDoc | null): { any: boolean; nodes: Set<string> } {
+  if (!deployed) return { any: true, nodes: new Set(nodesOf(flow).map((node) => node.id)) };
+  if (flow === deployed) return { any: false, nodes: new Set() };
+  const before = new Map(nodesOf(deployed).map((node) => [node.id, node]));
+  const bare = ({ ui: _ui, ...node }: NodeDef) => node;
+  const nodes = new Set(
+    nodesOf(flow)
+      .filter((node) => before.get(node.id) !== node && !same(bare(node), bare(before.get(node.id) ?? ({} as NodeDef))))
+      .map((node) => node.id),
+  );
+  return { any: nodes.size > 0 || !same(flow, deployed), nodes };
+}
+
+/** Problems of the runtime's validator by node id: "<file>:3 /nodes/2/config/band: must be ..". */
+export function problemsByNode(problems: string[], flow: FlowDoc): Record<string, string[]> {
+  const found: Record<string, string[]> = {};
+  for (const problem of problems) {
+    const at = /\/(nodes|wires)\/(\d+)\S*: (.*)$/.exec(problem);
+    if (!at) continue;
+    const index = Number(at[2]);
+    const id =
+      at[1] === "nodes" ? nodesOf(flow)[index]?.id : wiresOf(flow)[index] && ends(wiresOf(flow)[index]!.from)[0];
+    if (id) (found[id] ??= []).push(at[3]!);
+  }
+  return found;
+}
+
+export const emptyFlow = (id: string, name: string): FlowDoc => ({ flowcore: 1, id, name, nodes: [], wires: [] });
+
+export const asObject = (value: Json | undefined): Record<string, Json> =>
+  value && typeof value === "object" && !Array.isArray(value) ? value : {};

@@ -1,0 +1,133 @@
+/** From a node's schema to its form: which field shows what, and what of it goes back into the flow file. */
+
+import type { Json, Schema } from "../api/types";
+
+export const REFERENCES = ["$message", "$env", "$flow", "$global", "$secret"] as const;
+export type ReferenceKind = (typeof REFERENCES)[number];
+
+export function isReference(value: unknown): value is Record<string, Json> {
+  return (
+    !!value &&
+    typeof value === "object" &&
+    !Array.isArray(value) &&
+    Object.keys(value).some((key) => key.startsWith("$"))
+  );
+}
+
+const isTemplate = (value: unknown) => typeof value === "string" && value.includes("${");
+
+/** `X or null` as an X that may be left out: a form needs no choice between the two. */
+function withoutNull(schema: Schema): Schema {
+  const choices = schema.anyOf as Schema[] | undefined;
+  if (!choices?.some((one) => one.type === "null")) return schema;
+  const others = choices.filter((one) => one.type !== "null");
+  if (others.length !== 1) return schema;
+  const { anyOf: _, default: otherwise, ...rest } = schema;
+  return {
+    ...others[0],
+    ...rest,
+    ...(otherwise === null || otherwise === undefined ? {} : { default: otherwise }),
+    nullable: true,
+  };
+}
+
+/** The schema as the form takes it. */
+export function formSchema(schema: Schema): Schema {
+  if (Array.isArray(schema)) return schema.map(formSchema) as unknown as Schema;
+  if (!schema || typeof schema !== "object") return schema;
+  const plain = withoutNull(schema);
+  const next: Schema = {};
+  for (const [key, value] of Object.entries(plain)) {
+    if (key === "properties" || key === "$defs") {
+      next[key] = Object.fromEntries(
+        Object.entries(value as Schema).map(([name, one]) => [name, formSchema(one as Schema)]),
+      );
+    } else if (key === "items" || key === "anyOf" || key === "oneOf") next[key] = formSchema(value as Schema);
+    else next[key] = value;
+  }
+  if (next.title && next.properties === undefined) next.title = words(String(next.title));
+  return next;
+}
+
+/** "Pattern Limit S" is "Pattern limit, seconds": the unit is in a field's name. */
+export function words(title: string): string {
+  const units: Record<string, string> = { s: "seconds", ms: "milliseconds", hz: "a second", mb: "MB", bytes: "bytes" };
+  const parts = title.split(/[\s_]+/);
+  const unit = parts.length > 1 ? units[parts.at(-1)!.toLowerCase()] : undefined;
+  const name = (unit ? parts.slice(0, -1) : parts).join(" ").toLowerCase();
+  return `${name.charAt(0).toUpperCase()}${name.slice(1)}${unit ? `, ${unit}` : ""}`;
+}
+
+/** How fields are shown: typed values for dynamic ones, code, secrets, JSON for what no form field can hold. */
+export function uiSchema(schema: Schema, root: Schema, value: unknown): Schema {
+  const at = resolve(schema, root);
+  if (isReference(value)) return TYPED;
+  if (at.secret) return TYPED;
+  if (at.widget === "code") return { "ui:widget": "code", "ui:options": { language: at.language ?? "python" } };
+  if (at.dynamic || isAny(at)) return TYPED;
+  if (at.anyOf || at.oneOf || isOpenMap(at)) return { "ui:field": "json", "ui:fieldReplacesAnyOrOneOf": true };
+  if (isTemplate(value) && at.type !== "string") return TYPED;
+  if (at.type === "object") {
+    const values = (value ?? {}) as Record<string, unknown>;
+    return Object.fromEntries(
+      Object.entries((at.properties ?? {}) as Record<string, Schema>).map(([name, one]) => [
+        name,
+        uiSchema(one, root, values[name]),
+      ]),
+    );
+  }
+  if (at.type === "array") {
+    const items = at.items ? resolve(at.items as Schema, root) : {};
+    if (isAny(items) || items.anyOf) return { "ui:field": "json" };
+    return { items: uiSchema(items, root, undefined) };
+  }
+  if (at.type === "string" && at.format === "markdown") return { "ui:widget": "textarea" };
+  if (at.nullable) return { "ui:emptyValue": null };
+  return {};
+}
+
+const TYPED = { "ui:field": "typed", "ui:fieldReplacesAnyOrOneOf": true };
+
+export function resolve(schema: Schema, root: Schema): Schema {
+  const ref = schema.$ref as string | undefined;
+  if (!ref) return schema;
+  const found = ref
+    .replace(/^#\//, "")
+    .split("/")
+    .reduce<Schema | undefined>((at, part) => at?.[part] as Schema | undefined, root);
+  return found ? { ...resolve(found, root), ...schema, $ref: undefined } : {};
+}
+
+const isAny = (schema: Schema) =>
+  !schema.type && !schema.enum && !schema.anyOf && !schema.oneOf && !schema.$ref && schema.const === undefined;
+
+const isOpenMap = (schema: Schema) => schema.type === "object" && !schema.properties;
+
+/** What a form holds, without what it holds only because it is the default. */
+export function worthKeeping(
+  data: Record<string, Json>,
+  schema: Schema,
+  before: Record<string, Json>,
+): Record<string, Json> {
+  const kept: Record<string, Json> = {};
+  for (const [name, value] of Object.entries(data)) {
+    if (value === undefined) continue;
+    const otherwise = schema.properties?.[name]?.default ?? null;
+    if (name in before || JSON.stringify(value) !== JSON.stringify(otherwise)) kept[name] = value;
+  }
+  return kept;
+}
+
+/** Where a value of the form may be what the schema does not know: a reference, or `${NAME}` in a text. */
+export function isSetAside(data: unknown, pointer: string): boolean {
+  let at: any = data;
+  if (isReference(at)) return true;
+  for (const part of pointer
+    .replace(/^#?\/?/, "")
+    .split("/")
+    .filter(Boolean)) {
+    at = at?.[part.replace(/~1/g, "/").replace(/~0/g, "~")];
+    if (isReference(at) || isTemplate(at)) return true;
+  }
+  return false;
+}

@@ -1,0 +1,89 @@
+/** The palette: node types by category, a filter, and what is closed stays closed. */
+
+import { useMemo, useState } from "react";
+import { DRAGGED } from "../canvas/Canvas";
+import { Icon } from "../canvas/Icon";
+import { fitness } from "../model/search";
+import { keep, useEditor } from "../state/editor";
+
+const FIRST = ["core", "iot", "vision", "ai"];
+
+export function Palette() {
+  const types = useEditor((state) => state.types);
+  const subflows = useEditor((state) => state.tabs[state.active]?.doc.subflows);
+  const [filter, setFilter] = useState("");
+  const [closed, setClosed] = useState<string[]>(() => JSON.parse(localStorage.getItem("flowcore.closed") ?? "[]"));
+  const categories = useMemo(() => {
+    const found: Record<string, { type: string; title: string; icon: string; tip: string; off: boolean }[]> = {};
+    for (const type of Object.values(types)) {
+      if (filter && !fitness(type.title, filter) && !fitness(type.type, filter)) continue;
+      const tip = type.missing ? `not installed: ${type.missing}` : (type.doc.split("\n")[0] ?? "");
+      (found[type.category || "other"] ??= []).push({
+        type: type.type,
+        title: type.title,
+        icon: type.icon,
+        tip,
+        off: !!type.missing,
+      });
+    }
+    for (const [name, subflow] of Object.entries(subflows ?? {}))
+      if (!filter || fitness(name, filter))
+        (found.subflow ??= []).push({
+          type: `subflow:${name}`,
+          title: subflow.name || name,
+          icon: "",
+          tip: subflow.description ?? "",
+          off: false,
+        });
+    const place = (name: string) => (FIRST.indexOf(name) + FIRST.length + 1) % (FIRST.length + 1);
+    return Object.entries(found).sort(([a], [b]) => place(a) - place(b) || a.localeCompare(b));
+  }, [types, subflows, filter]);
+
+  const toggle = (name: string) => {
+    const next = closed.includes(name) ? closed.filter((one) => one !== name) : [...closed, name];
+    setClosed(next);
+    keep("closed", next);
+  };
+  return (
+    <aside className="palette" aria-label="Palette">
+      <input
+        type="search"
+        placeholder="Filter nodes"
+        aria-label="Filter nodes"
+        value={filter}
+        onChange={(event) => setFilter(event.target.value)}
+      />
+      <div className="palette-list">
+        {categories.map(([name, entries]) => (
+          <section key={name}>
+            <button
+              className="palette-category"
+              aria-expanded={!closed.includes(name) || !!filter}
+              onClick={() => toggle(name)}
+            >
+              {name}
+            </button>
+            {(!closed.includes(name) || filter) &&
+              entries.map((entry) => (
+                <div
+                  key={entry.type}
+                  className={entry.off ? "palette-node is-off" : "palette-node"}
+                  draggable
+                  title={`${entry.type}: ${entry.tip}`}
+                  data-type={entry.type}
+                  onDragStart={(event) => {
+                    event.dataTransfer.setData(DRAGGED, entry.type);
+                    event.dataTransfer.effectAllowed = "copy";
+                  }}
+                >
+                  <Icon name={entry.icon} title={entry.title} category={name} />
+                  {entry.title}
+                </div>
+              ))}
+          </section>
+        ))}
+        {!categories.length && <p className="hint">Nothing fits “{filter}”.</p>}
+      </div>
+    </aside>
+  );
+}
