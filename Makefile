@@ -1,6 +1,6 @@
 # flowcore on a fresh machine: `make run`. Needs Python 3.11 or later and git; no root.
 #
-#   make install   a virtual environment in .venv with flowcore and its tools
+#   make install   a virtual environment in .venv with flowcore and its tools, and the editor built (make editor)
 #   make run       the bus, the runtime, the factory flow with simulated machines, and a live table
 #   make test      the whole test suite            make check   lint and types
 #   make docs      write the generated pages and the site, in site/
@@ -18,9 +18,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install run test check docs wheel drills peers parity gpu-check clean
+.PHONY: install editor run test check docs wheel drills peers parity gpu-check clean
 
-install: $(STAMP)
+install: $(STAMP) editor
+
+editor: $(STAMP)
+	@$(BIN)/python web-editor/build.py || echo "the editor was not built; everything else works"
 
 $(STAMP): pyproject.toml constraints.txt
 	@missing=""; \
@@ -38,12 +41,14 @@ run: install
 	$(BIN)/flowcore up flows/factory.json --simulate machines --table
 
 test: install
+	@$(BIN)/python web-editor/build.py test
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: install
 	$(BIN)/ruff check flowcore nodes tests docs benchmarks
 	$(BIN)/ruff format --check flowcore nodes tests docs benchmarks
 	$(BIN)/mypy
+	@$(BIN)/python web-editor/build.py check
 
 docs: install
 	$(BIN)/python -m flowcore.runtime.control.reference docs/control.md
@@ -70,5 +75,5 @@ gpu-check:
 	@PYTHONPATH=".:nodes:$$PYTHONPATH" $(PYTHON) -m tests.gpu
 
 clean:
-	rm -rf $(VENV) .peers dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .peers dist site web-editor/node_modules flowcore/gateway/editor .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find flowcore nodes tests -name __pycache__ -type d -exec rm -rf {} +

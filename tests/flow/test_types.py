@@ -1,5 +1,9 @@
 """Which port types fit, and the ports that a config adds."""
 
+import itertools
+import json
+from pathlib import Path
+
 import pytest
 
 from flowcore.flow import NodeTypeInfo, PortInfo, fits
@@ -58,3 +62,11 @@ def test_ports_from_a_default():
     """A field that is not given counts with its default."""
     info = NodeTypeInfo("x/y", inputs_from="n", config_schema={"properties": {"n": {"default": 2}}})
     assert [port.name for port in info.input_ports({})] == ["in1", "in2"]
+
+
+def test_the_editor_has_the_same_table():
+    """What the editor's tests compare its own function with is what this one says."""
+    file = Path(__file__).parents[2] / "web-editor" / "src" / "model" / "fits.cases.json"
+    cases = json.loads(file.read_text())
+    pairs = itertools.product(cases["names"], cases["names"])
+    assert cases["fit"] == [f"{out} > {into}" for out, into in pairs if fits(out, into)]

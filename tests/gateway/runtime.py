@@ -39,7 +39,7 @@ class Runtime:
             env={**os.environ, "FLOWCORE_EDITOR": "1"},
             stdout=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while line := await self.process.stdout.readline():
                 if "editor" in (said := json.loads(line)):
                     self.url = said["editor"]["url"]
