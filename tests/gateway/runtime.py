@@ -26,6 +26,8 @@ class Runtime:
 
     def __init__(self, folder: Path):
         self.folder, self.data = folder, folder / ".flowcore"
+        self.site = folder / "site"  # packages of this runtime alone
+        self.site.mkdir()
         self.sessions = Sessions(self.data)
         self.url = ""
 
@@ -36,7 +38,7 @@ class Runtime:
         self.process = await asyncio.create_subprocess_exec(
             *map(str, (*command, *ports, *args)),
             cwd=self.folder,
-            env={**os.environ, "FLOWCORE_EDITOR": "1"},
+            env={**os.environ, "FLOWCORE_EDITOR": "1", "PYTHONPATH": str(self.site)},
             stdout=asyncio.subprocess.PIPE,
         )
         async with asyncio.timeout(180):
@@ -59,3 +61,26 @@ class Runtime:
     def program(self):
         """A client with a token."""
         return self.browser(Authorization=f"Bearer {self.sessions.token('session', 600)}")
+
+
+def write_package(site, name, inputs, outputs):
+    """Install a package with one node type, `<name>/convert`, whose ports have these Python types."""
+    about = site / f"{name}_nodes-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-nodes\nVersion: 1.0\n")
+    ports = [f"    {port} = In({type_})" for port, type_ in inputs.items()]
+    ports += [f"    {port} = Out({type_})" for port, type_ in outputs.items()]
+    lines = [
+        "from flowcore.node import In, Node, Out, hookimpl",
+        "class Convert(Node):",
+        '    """Turn a value into another."""',
+        f"    type, title, category = {name + '/convert'!r}, {'Convert of ' + name!r}, {name!r}",
+        *ports,
+        "    def on_message(self, message):",
+        "        return None",
+        "@hookimpl",
+        "def flowcore_node_types():",
+        "    return [Convert]",
+    ]
+    (site / f"{name}_nodes.py").write_text("\n".join(lines) + "\n")
+    (about / "entry_points.txt").write_text(f"[flowcore]\n{name} = {name}_nodes\n")  # last: it is what a host sees
