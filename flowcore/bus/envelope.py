@@ -96,6 +96,13 @@ def packer(default: Callable[[Any], Any]) -> Callable[[Any], bytes]:
 
 
 pack = packer(plain)
+
+
+def plain_packer() -> Callable[[Any], bytes]:
+    """A `pack` in C alone, for one thread and for what msgpack itself has a form for; raises for everything else."""
+    return msgpack.Packer(autoreset=True, use_bin_type=True).pack
+
+
 _pack_inline = packer(plain)  # one of its own: a packer that is at work cannot pack something else meanwhile
 
 

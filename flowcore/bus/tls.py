@@ -12,6 +12,7 @@ Three kinds of trust, as texts, so that they travel in `run.json` and in what a 
 """
 
 import ssl
+from functools import cache
 
 SYSTEM, OWN = "system", "own"
 
@@ -31,13 +32,19 @@ def context(trust: str) -> ssl.SSLContext:
         BadCertificate: the file of authorities cannot be read.
     """
     if trust == OWN:
-        unchecked = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
-        return unchecked
+        return unchecked()
     try:
         return ssl.create_default_context(cafile=None if trust == SYSTEM else trust)
     except OSError as e:
         raise BadCertificate(f"{trust}: {why(e)}; give a PEM file with the certificates to trust") from None
+
+
+@cache
+def unchecked() -> ssl.SSLContext:
+    """The context of own processes; one for all: made before a fork, its 1.7 MB are shared with every node."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    return made
 
 
 def refusal(error: ssl.SSLError) -> str:

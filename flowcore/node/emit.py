@@ -114,22 +114,25 @@ class Emitter:
         port = self.ports.get(self.main) if self.main is not None else None
         if port is None or isinstance(result, Outputs) or not port.has_credit():
             return False
+        if isinstance(result, Message):
+            if result.cause is not cause:
+                return False
+            payload, message = result.payload, result
+            parent = result._id if result._is_derived else result.parent or result.id
+        else:
+            payload, parent = result, message.id
+        envelope = message.envelope
         try:
-            if isinstance(result, Message):
-                if result.cause is not cause:
-                    return False
-                self._send(port, result, cause)
-                return True
             port.send(
-                result,
+                payload,
                 message.topic,
                 message.meta,
-                cause=cause,
-                origin_ns=message.origin_ns,
-                trace=message.envelope.get("trace", ""),
-                parent=message.id,
-                deadline_ns=message._deadline_ns,
-                now_s=now_s,
+                cause,
+                envelope.get("origin") or message.origin_ns,
+                envelope.get("trace") or "",
+                parent,
+                message._deadline_ns,
+                now_s,
             )
         except NoRoom:
             return False
@@ -175,12 +178,12 @@ class Emitter:
             draft.payload,
             draft.topic,
             draft.meta,
-            cause=cause,
-            origin_ns=draft.origin_ns,
-            trace=draft.trace,
-            parent=draft.parent or draft.id,
-            deadline_ns=draft.deadline_ns,
-            now_s=time.monotonic(),
+            cause,
+            draft.origin_ns,
+            draft.trace,
+            draft.parent or draft.id,
+            draft.deadline_ns,
+            time.monotonic(),
         )
 
     def send_at_once(self, port_name: str, draft: Message, cause: Cause | None) -> None:

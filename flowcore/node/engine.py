@@ -64,6 +64,9 @@ class Around(Protocol):
     def move(self, slot: int | None, work: Any) -> int | None:
         """The same handler goes on to this work. Returns the slot it has then."""
 
+    def noter(self, slot: int | None) -> Callable[[int, int, int], Any]:
+        """What moves this slot on to another message of the same wire: a function of its epoch, seq and the time."""
+
     def leave(self, slot: int | None, handled: int = 1) -> None:
         """It has it no longer; so many were handled since `enter`."""
 

@@ -12,8 +12,8 @@ import asyncio
 import contextlib
 import inspect
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import takewhile
 from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -66,25 +66,21 @@ class Handling:
     # -- one message after another ------------------------------------------------------------------------------
 
     async def each(self, works: list[Any], done: list[Any], thread: HandlerThread) -> None:
-        """Handle works in order, for some milliseconds; adds those that are handled to `done`."""
-        ready: deque[Ready] = deque()
-        for work in works:
-            if self._resolver.is_used and "unresolved" in work.envelope:
-                await self._run_ready(ready, done, thread)
-                if ready:
-                    return
-                if not await self._resolve(work, done):
-                    continue
-            message = Message.arrived(work)
-            refusal = self._refusal(work, message)
-            if refusal is None:
-                ready.append((work, message))
+        """Handle works in order, for some milliseconds; adds those that are handled to `done`, which begins empty."""
+        until_s = time.perf_counter() + LONGEST_RUN_S
+        while (at := len(done)) < len(works):
+            if at and (self.stopping.is_set() or time.perf_counter() > until_s):
+                return
+            work = works[at]
+            if self._is_unresolved(work) and not await self._resolve(work, done):
                 continue
-            await self._run_ready(ready, done, thread)
-            if ready:
-                return  # out of time, or stopping
-            await self._refuse(refusal, work, message, done)
-        await self._run_ready(ready, done, thread)
+            if self.is_async or self._breaker.is_open:
+                await self._one(work, done, thread)
+            else:
+                await self._run_in_thread(works[at:], done, thread)
+
+    def _is_unresolved(self, work: Any) -> bool:
+        return self._resolver.is_used and "unresolved" in work.envelope
 
     async def _resolve(self, work: Any, done: list[Any]) -> bool:
         """Make a message whole; False when that cannot be: then it is done.
@@ -115,6 +111,13 @@ class Handling:
         done.append(work)
         return False
 
+    def _arrived(self, work: Any) -> tuple[Message, Exception | None]:
+        """The message of a work, and why the handler must not see it."""
+        message = Message.arrived(work)
+        if message._deadline_ns is None and self._age_s is None and work.wire.check is None:
+            return message, None
+        return message, self._refusal(work, message)
+
     def _refusal(self, work: Any, message: Message) -> Exception | None:
         """Why the handler must not see a message; also brings the payload into the port's form."""
         if (message.deadline_ns is not None or self._age_s is not None) and is_late(
@@ -138,20 +141,22 @@ class Handling:
                 await self._pass_on("late", message, work)
         done.append(work)
 
-    async def _run_ready(self, ready: deque[Ready], done: list[Any], thread: HandlerThread) -> None:
-        until_s = time.perf_counter() + LONGEST_RUN_S
-        while ready:
-            if done and (self.stopping.is_set() or time.perf_counter() > until_s):
-                return
-            if self._breaker.is_open and (refusal := self._refused_by_breaker()) is not None:
-                work, message = ready.popleft()
-                await self._engine.fail(refusal, message)
+    async def _one(self, work: Any, done: list[Any], thread: HandlerThread) -> None:
+        """Handle one message: an async handler's, or a sync one's while the circuit breaker has an eye on it."""
+        message, refusal = self._arrived(work)
+        if refusal is not None:
+            await self._refuse(refusal, work, message, done)
+        elif self._breaker.is_open and (refused := self._refused_by_breaker()) is not None:
+            await self._engine.fail(refused, message)
+            done.append(work)
+        elif not self.is_async:
+            await self._run_in_thread([work], done, thread)
+        else:
+            error = await self._try_async(work, message)
+            if error is None and self._is_plain:
                 done.append(work)
-            elif self.is_async:
-                work, message = ready.popleft()
-                await self._finish(work, message, await self._try_async(work, message), done, thread)
             else:
-                await self._run_in_thread(ready, done, thread)
+                await self._finish(work, message, error, done, thread)
 
     def _refused_by_breaker(self) -> BreakerOpen | None:
         try:
@@ -183,13 +188,13 @@ class Handling:
             current.reset(token)
             engine.around.leave(slot)
 
-    async def _run_in_thread(self, ready: deque[Ready], done: list[Any], thread: HandlerThread) -> None:
+    async def _run_in_thread(self, works: list[Any], done: list[Any], thread: HandlerThread) -> None:
         """One run of sync handlers: until a failure, a generator with more, or two milliseconds."""
-        emitter = self._engine.emitter
-        run = self._run(list(ready), is_single=self._breaker.is_open)
+        if self._resolver.is_used:
+            works = [*works[:1], *takewhile(lambda work: not self._is_unresolved(work), works[1:])]
+        run = self._run(works, self._arrived)
         await self._in_thread(thread, run)
-        send_now, now_s = emitter.send_now, time.monotonic()
-        is_plain = not self._breaker.is_open and not self._has_complete
+        send_now, now_s, is_plain = self._engine.emitter.send_now, time.monotonic(), self._is_plain
         for work, message, result in run.finished:
             error: BaseException | None = None
             try:
@@ -199,23 +204,32 @@ class Handling:
                     await self._send(result, message, work)
             except Exception as e:
                 error = e
-            ready.popleft()
             if error is None and is_plain:
                 done.append(work)
             else:
                 await self._finish(work, message, error, done, thread, may_retry=False)
-        if run.error is not None:
-            work, message = ready.popleft()
+        if run.message is None:
+            return
+        work, message = works[len(run.finished)], run.message
+        if run.refusal is not None:
+            await self._refuse(run.refusal, work, message, done)
+        elif run.error is not None:
             await self._finish(work, message, run.fault(), done, thread)
         elif run.more is not None:
-            work, message = ready.popleft()
             error = await self._send_rest(*run.more, message, work, thread)
             await self._finish(work, message, error, done, thread, may_retry=False)
 
-    def _run(self, ready: list[Ready], *, is_single: bool) -> Run:
+    def _run(self, works: list[Any], arrived: Callable[[Any], tuple[Message, Exception | None]]) -> Run:
         # A handler that makes tensors may wait for a slot: what ran before it must be sent by then.
-        is_single = is_single or self._engine.tensors.allocs > 0
-        return Run(self._on_message, ready, self._engine, is_single=is_single, is_timed=self._timeout_s is not None)
+        is_single = self._breaker.is_open or self._engine.tensors.allocs > 0
+        return Run(
+            self._on_message, works, arrived, self._engine, is_single=is_single, is_timed=self._timeout_s is not None
+        )
+
+    @property
+    def _is_plain(self) -> bool:
+        """True when nothing is to be done for a message that was handled well."""
+        return not self._breaker.is_open and not self._has_complete
 
     # -- many at once -------------------------------------------------------------------------------------------
 
@@ -447,7 +461,7 @@ class Handling:
             return await self._try_batch([(work, message)], thread)
         if self.is_async:
             return await self._try_async(work, message)
-        run = self._run([(work, message)], is_single=True)
+        run = self._run([work], lambda _: (message, None))
         await self._in_thread(thread, run)
         if run.error is not None:
             return run.fault()

@@ -7,6 +7,7 @@ it is sent. A derived message keeps the trace, the origin, the topic and the dea
 import contextvars
 from typing import Any
 
+_new = object.__new__
 UNSET: Any = type("Unset", (), {"__repr__": lambda self: "UNSET"})()
 
 
@@ -53,7 +54,7 @@ class Message:
     def arrived(cls, work: Any) -> "Message":
         """The message of a work in a node's queue; its id is made when somebody asks."""
         envelope, wire = work.envelope, work.wire
-        self = cls.__new__(cls)
+        self = _new(cls)
         self.payload = envelope["payload"]
         self.topic = envelope.get("topic") or ""
         self.meta = envelope.get("meta") or {}
@@ -107,15 +108,15 @@ class Message:
         Returns:
             A Message without an id; it gets one when it is sent.
         """
-        derived = Message(
-            self.payload if payload is UNSET else payload,
-            self.topic if topic is UNSET else topic,
-            dict(self.meta) if meta is UNSET else meta,
-            envelope=self.envelope,
-            id=self.id or self.parent,
-            deadline_ns=self._deadline_ns if deadline_ns is UNSET else deadline_ns,
-        )
+        derived = _new(Message)  # as in `arrived`, each attribute is set here: one is made for every message
+        derived.payload = self.payload if payload is UNSET else payload
+        derived.topic = self.topic if topic is UNSET else topic
+        derived.meta = dict(self.meta) if meta is UNSET else meta
+        derived.port = ""
         derived.cause = self.cause
+        derived.envelope = self.envelope
+        derived._id = self._id or self.id or self.parent
+        derived._deadline_ns = self._deadline_ns if deadline_ns is UNSET else deadline_ns
         derived._is_derived = True
         return derived
 

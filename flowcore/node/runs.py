@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flowcore.node.engine import Around, Engine
     from flowcore.node.tensors import Tensors
 
-LONGEST_RUN_S = 0.002  # what is behind it must not wait for a slow handler's whole batch
+LONGEST_RUN_S, _LONGEST_RUN_NS = 0.002, 2_000_000  # what is behind it must not wait for a slow handler's whole batch
 _PIECE, _LONGEST_PIECE_S = 64, 0.01  # of a generator: values that are sent together
 
 _set_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
@@ -68,38 +68,61 @@ class Run(Watched):
     """`on_message` over the messages that wait: until one fails, a generator has more, or two milliseconds."""
 
     def __init__(
-        self, handler: Any, works: Sequence[tuple[Any, Message]], engine: "Engine", *, is_single: bool, is_timed: bool
+        self,
+        handler: Any,
+        works: Sequence[Any],
+        arrived: Callable[[Any], tuple[Message, Exception | None]],
+        engine: "Engine",
+        *,
+        is_single: bool,
+        is_timed: bool,
     ) -> None:
-        super().__init__(works[0][1])
+        super().__init__(None)
         self.finished: list[tuple[Any, Message, Any]] = []  # a generator's values as a list, a list in one
         self.more: tuple[list, Iterator] | None = None  # what a generator gave, and the rest of it
-        self._handler, self._works, self._engine = handler, works, engine
+        self.refusal: Exception | None = None  # why the handler must not see the message that comes next
+        self._handler, self._works, self._arrived, self._engine = handler, works, arrived, engine
         self._is_single, self._is_timed = is_single, is_timed
         self._slot: int | None = None
 
     def __call__(self) -> None:
         around = self._engine.around
-        self._slot = around.enter(self._works[0][0])
+        self._slot = around.enter(self._works[0])
         try:
             self._handle_all(around)
         finally:
             around.leave(self._slot, max(1, len(self.finished)))
 
     def _handle_all(self, around: "Around") -> None:
-        state, finished, clock = self._engine.state, self.finished, time.perf_counter
-        tensors = self._engine.tensors
+        state, finished, clock = self._engine.state, self.finished, time.monotonic_ns
+        tensors, arrived = self._engine.tensors, self._arrived
         allocs = tensors.allocs
-        handle = self._watched if self._is_timed else self._handle
-        until_s = clock() + LONGEST_RUN_S
-        for work, message in self._works:
-            if finished:
-                if self._is_single or clock() > until_s or tensors.allocs != allocs:
-                    break
-                self._slot = around.move(self._slot, work)
+        handle, begin, unfold = self._handler, state.begin, self._unfold
+        if self._is_timed:
+            handle, unfold = self._watched, _as_it_is
+        wire: Any = None
+        note: Callable[[int, int, int], Any] = around.noter(None)
+        until_ns = clock() + _LONGEST_RUN_NS
+        for work in self._works:
+            now_ns = clock()
+            if finished and (now_ns > until_ns or self._is_single or tensors.allocs != allocs):
+                break
+            message, refusal = arrived(work)
             self.message = message
-            state.begin()
+            if refusal is not None:
+                self.refusal = refusal
+                return
+            if work.wire is wire:
+                note(work.epoch, work.seq, now_ns)
+            else:
+                if finished:  # the first has its slot
+                    self._slot = around.move(self._slot, work)
+                wire, note = work.wire, around.noter(self._slot)
+            begin()
             try:
                 result = handle(message)
+                if result.__class__ in _UNFOLDED:
+                    result = unfold(result)
             except BaseException as e:  # CancelledError and SystemExit too: it is this message that failed
                 state.rollback()
                 self.error = e
@@ -107,18 +130,26 @@ class Run(Watched):
             if self.more is not None:
                 return
             finished.append((work, message, result))
+        self.message = None
 
     def _watched(self, message: Message) -> Any:
-        return self.guard(self._handle, message)
+        return self.guard(lambda: self._unfold(self._handler(message)))
 
-    def _handle(self, message: Message) -> Any:
-        result = self._handler(message)
+    def _unfold(self, result: Any) -> Any:
+        """What a generator gives is a list of values, and a list is one of one value."""
         if type(result) is GeneratorType:
             values, rest = some(result, self._engine.tensors)
             if rest is not None:
                 self.more = values, rest
             return values
-        return [result] if type(result) is list else result  # a list is a value
+        return [result] if type(result) is list else result
+
+
+_UNFOLDED = (list, GeneratorType)
+
+
+def _as_it_is(result: Any) -> Any:
+    return result
 
 
 class Call(Watched):

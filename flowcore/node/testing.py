@@ -286,6 +286,9 @@ class Driven:
     def move(self, slot: int | None, work: Any) -> int | None:
         return None
 
+    def noter(self, slot: int | None) -> Callable[[int, int, int], Any]:
+        return lambda epoch, seq, now_ns: None
+
     def leave(self, slot: int | None, handled: int = 1) -> None:
         pass
 
@@ -296,7 +299,7 @@ class Driven:
             message = Message(
                 envelope["payload"],
                 envelope["topic"],
-                envelope["meta"],
+                envelope.get("meta") or {},
                 id=f"{envelope['epoch']}:{envelope['seq']}",
                 envelope=envelope,
                 deadline_ns=envelope.get("deadline"),

@@ -206,12 +206,15 @@ class Turns:
 
     def _put_back(self, works: list[Any], done: list[Any]) -> None:
         """Taken, not handled: first in line again."""
-        handled = set(map(id, done))
-        for work in reversed(works):
-            if id(work) not in handled:
-                if work.is_latest:
-                    work.is_started = False
-                self._engine.queue.appendleft(work)
+        if done == works[: len(done)]:  # they are compared by identity; only a batch may leave out some before others
+            left = works[len(done) :]
+        else:
+            handled = set(map(id, done))
+            left = [work for work in works if id(work) not in handled]
+        for work in left:
+            if work.is_latest:
+                work.is_started = False
+        self._engine.queue.extendleft(reversed(left))
 
     async def _settle(self, work: Any) -> None:
         """Wait a moment until what came before this message, and it too when it is done, is acked.

@@ -15,6 +15,7 @@ class Foreign(Cause):
     __slots__ = ("envelope", "is_done", "on_finished", "wire")
 
     is_latest = False
+    epoch = seq = 0
 
     def __init__(self, wire: Any, envelope: dict, on_finished: Callable[[], None] | None = None) -> None:
         super().__init__()

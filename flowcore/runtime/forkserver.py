@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from flowcore.buffers.place import namespace
+from flowcore.bus import tls
 from flowcore.bus.envelope import pack, unpack
 from flowcore.runtime.link import receive
 
@@ -58,6 +59,7 @@ def main() -> None:
     _preload([*PRELOADED, runner, *libraries, *modules])
     _remember_sources({module.partition(".")[0] for module in modules})
     namespace()  # remembered from here on: every child asks for it, and it is the same for all
+    tls.unchecked()
     # What is loaded now is shared with every child: collecting it would copy its pages.
     gc.collect()
     gc.disable()

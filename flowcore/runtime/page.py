@@ -18,7 +18,9 @@ import os
 import struct
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 SIZE: Final = 4096
@@ -46,12 +48,17 @@ def wire_hash(wire: str) -> int:
     return zlib.crc32(wire.encode()) or 1
 
 
+def _note_nothing(epoch: int, seq: int, now_ns: int) -> None:
+    pass
+
+
 class Page:
     """Reads and writes a page; `memory` is a writable buffer of SIZE bytes."""
 
     def __init__(self, memory: memoryview | mmap.mmap) -> None:
         self._memory = memory
         self._free = list(range(SLOTS - 1, -1, -1))
+        self._wires = [0] * SLOTS  # what stands in the slots, for who writes them
 
     @classmethod
     def create(cls, name: str) -> "tuple[int, Page]":
@@ -92,6 +99,7 @@ class Page:
         at = _FIRST_SLOT + slot * _SLOT_SIZE
         _SLOT.pack_into(self._memory, at + 8, epoch, seq, time.monotonic_ns())
         _U32.pack_into(self._memory, at, hashed_wire)
+        self._wires[slot] = hashed_wire
         _U32.pack_into(self._memory, 12, SLOTS - len(self._free))
         return slot
 
@@ -99,12 +107,19 @@ class Page:
         """The handler goes on to another message, in the same slot."""
         if slot is not None:
             at = _FIRST_SLOT + slot * _SLOT_SIZE
-            is_other = _U32.unpack_from(self._memory, at)[0] != hashed_wire
+            is_other = self._wires[slot] != hashed_wire
             if is_other:
                 _U32.pack_into(self._memory, at, 0)
             _SLOT.pack_into(self._memory, at + 8, epoch, seq, time.monotonic_ns())
             if is_other:
                 _U32.pack_into(self._memory, at, hashed_wire)
+                self._wires[slot] = hashed_wire
+
+    def noter(self, slot: int | None) -> Callable[[int, int, int], None]:
+        """For a handler that goes on in a slot, with messages of one wire: writes epoch, seq and monotonic time."""
+        if slot is None:
+            return _note_nothing
+        return partial(_SLOT.pack_into, self._memory, _FIRST_SLOT + slot * _SLOT_SIZE + 8)
 
     def leave(self, slot: int | None, handled: int = 1) -> None:
         """The handler is done with what it got at `enter`; `handled` messages count as progress."""

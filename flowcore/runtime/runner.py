@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from flowcore.bus import subjects
@@ -464,6 +465,9 @@ class Runner:
             return self.enter(work)
         self.page.move(slot, hashed, work.epoch, work.seq)
         return slot
+
+    def noter(self, slot: int | None) -> Callable[[int, int, int], Any]:
+        return self.page.noter(slot)
 
     def leave(self, slot: int | None, handled: int = 1) -> None:
         self.page.leave(slot, handled)

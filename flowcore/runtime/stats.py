@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 QUIET_S = 10.0  # a node to which nothing happens says so this often
 _MOST_HELD = 20  # slots of each list
-_PSS_EACH_S = 5.0  # the kernel walks all pages for it
+_PSS_EACH_S, _PSS_QUIET_S = 5.0, 60.0  # the kernel walks all pages for it: a millisecond
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -75,9 +75,9 @@ class HeldStats(BaseModel):
 class NodeStats(BaseModel):
     """One process, each second while something changes, else every ten. Times in ms are of the last 512 turns.
 
-    `rss_bytes` counts in full what it shares with its fork server, `pss_bytes` (of the last five seconds) its share.
-    `kept` are the slots of tensors that it keeps by `keep()`, `lingering` those that it holds without having said so:
-    the oldest of each. `expired`: messages that were asked for again because a tensor in them was gone.
+    `rss_bytes` counts in full what it shares with its fork server, `pss_bytes` (of the last five seconds; of the last
+    minute where nothing happens) its share. `kept` are the slots of tensors that it keeps by `keep()`, `lingering`
+    those that it holds without having said so: the oldest of each. `expired`: messages that were asked for again because a tensor in them was gone.
     """
 
     flow: str
@@ -121,6 +121,7 @@ class Statistics:
         self._spec, self._engine, self._wiring = spec, engine, wiring
         self._said: tuple = ()
         self._said_s = 0.0
+        self._is_quiet = False  # nothing has happened since the last report
         self._at_s, self._cpu_s = time.monotonic(), time.process_time()
         self._counted = 0
         self._pss_bytes, self._pss_at_s = 0, -_PSS_EACH_S
@@ -136,6 +137,7 @@ class Statistics:
         new = (state, *engine.counts.values(), sent, len(engine.queue), outs, *held, *wiring.foreign.values())
         if new == self._said and now_s - self._said_s < QUIET_S:
             return None
+        self._is_quiet = new == self._said
         self._said, self._said_s = new, now_s
         tensors = {
             "pools": engine.tensors.stats(),
@@ -180,7 +182,7 @@ class Statistics:
         return body
 
     def _pss(self, now_s: float) -> int:
-        if now_s - self._pss_at_s >= _PSS_EACH_S:
+        if now_s - self._pss_at_s >= (_PSS_QUIET_S if self._is_quiet else _PSS_EACH_S):
             self._pss_bytes, self._pss_at_s = pss_bytes(), now_s
         return self._pss_bytes
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowcore.bus import subjects
-from flowcore.bus.envelope import MAX_ENVELOPE, MAX_FRAME, join, pack, unpack
+from flowcore.bus.envelope import MAX_ENVELOPE, MAX_FRAME, join, pack, plain_packer, unpack
 from flowcore.wires.packing import PLAIN, Codec, MessageTooLarge
 from flowcore.wires.receipt import Cause, Receipt
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from flowcore.wires.out_wire import OutWire
 
 Publish = Callable[[str, bytes], bool]
+
+_pack_plain = plain_packer()  # ports send on the event loop's thread alone
 
 
 class Kept:
@@ -118,7 +120,6 @@ class OutPort:
         payload: Any,
         topic: str,
         meta: dict,
-        *,
         cause: Cause | None = None,
         origin_ns: int = 0,
         trace: str = "",
@@ -143,19 +144,26 @@ class OutPort:
             "ts": ts,
             "origin": origin_ns or ts,
             "trace": trace or f"{self._prefix}{seq}",
-            "parent": parent,
             "topic": topic,
             "payload": payload,
-            "meta": meta,
         }
+        if parent:
+            envelope["parent"] = parent
+        if meta:
+            envelope["meta"] = meta
         if deadline_ns is not None:
             envelope["deadline"] = deadline_ns
         codec = self._codec
-        packed = codec.pack(envelope)
-        if len(packed) > MAX_ENVELOPE:
+        try:
+            packed = _pack_plain(envelope)
+        except Exception:  # a tensor, a model, or what has no form at all: the codec knows, or says what is wrong
+            packed = codec.pack(envelope)
+        size = len(packed)
+        if size > MAX_ENVELOPE:
             packed = codec.pack_large(envelope)
-            if len(packed) > MAX_ENVELOPE:
-                raise MessageTooLarge(self.name, len(packed))
+            size = len(packed)
+            if size > MAX_ENVELOPE:
+                raise MessageTooLarge(self.name, size)
         if codec.has_taken:
             codec.has_taken, holds = False, codec.taken
             self._on_held(self.name, holds)
@@ -176,10 +184,10 @@ class OutPort:
             if waits and cause is not None:
                 kept.open = waits
                 cause.open += 1
-        if self._unsent_bytes + len(packed) > MAX_FRAME - 16:
+        if self._unsent_bytes + size > MAX_FRAME - 16:
             self.flush()
         self._unsent.append(packed)
-        self._unsent_bytes += len(packed)
+        self._unsent_bytes += size
         return seq
 
     def flush(self) -> None:
