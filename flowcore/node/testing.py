@@ -299,7 +299,7 @@ class Driven:
             message = Message(
                 envelope["payload"],
                 envelope["topic"],
-                envelope.get("meta") or {},
+                envelope["meta"],
                 id=f"{envelope['epoch']}:{envelope['seq']}",
                 envelope=envelope,
                 deadline_ns=envelope.get("deadline"),

@@ -77,7 +77,8 @@ class NodeStats(BaseModel):
 
     `rss_bytes` counts in full what it shares with its fork server, `pss_bytes` (of the last five seconds; of the last
     minute where nothing happens) its share. `kept` are the slots of tensors that it keeps by `keep()`, `lingering`
-    those that it holds without having said so: the oldest of each. `expired`: messages that were asked for again because a tensor in them was gone.
+    those that it holds without having said so: the oldest of each. `expired`: messages that were asked for again
+    because a tensor in them was gone.
     """
 
     flow: str

@@ -144,13 +144,11 @@ class OutPort:
             "ts": ts,
             "origin": origin_ns or ts,
             "trace": trace or f"{self._prefix}{seq}",
+            "parent": parent,
             "topic": topic,
             "payload": payload,
+            "meta": meta,
         }
-        if parent:
-            envelope["parent"] = parent
-        if meta:
-            envelope["meta"] = meta
         if deadline_ns is not None:
             envelope["deadline"] = deadline_ns
         codec = self._codec

@@ -1,15 +1,11 @@
 """Many nodes with nothing to do: processor time and memory of everything, host and bus among them."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Sequence
-from pathlib import Path
-
-import psutil
 
 from flowcore.bench.documents import flow
 from flowcore.bench.figures import Row, at_most
+from flowcore.bench.runtime import spent_s
 from flowcore.bench.session import Part, Trial
 
 _FULL = 200
@@ -27,9 +23,9 @@ async def _measure(trial: Trial) -> None:
     everyone = runtime.processes()
     shares = []
     for _ in range(options.runs):
-        before_s, begun_s = _cpu_s(everyone), time.monotonic()
+        before_s, begun_s = spent_s(everyone), time.monotonic()
         await asyncio.sleep(look_s)
-        shares.append(100 * (_cpu_s(everyone) - before_s) / (time.monotonic() - begun_s))
+        shares.append(100 * (spent_s(everyone) - before_s) / (time.monotonic() - begun_s))
     trial.look()
     memory = {one.pid: one.memory_full_info() for one in everyone}
     restarts = sum(node["restarts"] for node in (await runtime.nodes("idle")).values())
@@ -42,22 +38,6 @@ async def _measure(trial: Trial) -> None:
     )
     trial.add(Row("of that a node's own (private)", "MB", [memory[pid].uss / 1e6 for pid in pids.values()]))
     trial.add(Row(f"{count} nodes started in one deploy, each", "ms", [1000 * done["took_s"] / count]))
-
-
-def _cpu_s(processes: Sequence[psutil.Process]) -> float:
-    """Processor time of all of them; to the nanosecond where the kernel says so: ticks of 10 ms tell little here."""
-    return sum(map(_spent_s, processes))
-
-
-def _spent_s(process: psutil.Process) -> float:
-    if not Path(f"/proc/{process.pid}/schedstat").exists():
-        times = process.cpu_times()
-        return times.user + times.system
-    spent_ns = 0
-    for thread in Path(f"/proc/{process.pid}/task").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # it has just ended
-            spent_ns += int((thread / "schedstat").read_text().split()[0])
-    return spent_ns / 1e9
 
 
 PART = Part("idle", "nodes joined in pairs, no messages; the processor time of host, bus and nodes together", _measure)

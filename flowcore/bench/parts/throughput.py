@@ -5,6 +5,7 @@ from typing import Any
 from flowcore.bench.documents import NodeLike
 from flowcore.bench.figures import Row, Target, at_least
 from flowcore.bench.line import Line
+from flowcore.bench.runtime import spent_s
 from flowcore.bench.session import Part, Trial
 
 HOPS = 4
@@ -22,13 +23,18 @@ _CASES: tuple[tuple[str, str, NodeLike, dict[str, Any], Target | None], ...] = (
 async def _measure(trial: Trial) -> None:
     options = trial.options
     for id_, name, stage, settings, target in _CASES:
-        rates = []
+        rates, costs = [], []
         async with Line.of_hops(trial.runtime, id_, HOPS, stage=stage, settings=settings) as line:
+            everyone = trial.runtime.processes()
             for _ in range(options.runs):
+                before_s = spent_s(everyone)
                 (run,) = await trial.run(line, name, warm_s=options.either(_WARM_S, 0.3))
                 rates.append(run.rate_hz)
+                costs.append(1e6 * (spent_s(everyone) - before_s) / run.sent)
             trial.look()
-        trial.add(Row(f"{HOPS} hops, {name}", "msg/s", rates, target, of={"hops": HOPS, "case": id_}))
+        of = {"hops": HOPS, "case": id_}
+        trial.add(Row(f"{HOPS} hops, {name}", "msg/s", rates, target, of=of))
+        trial.add(Row(f"{HOPS} hops, {name}: processor time", "us a message", costs, of={**of, "cpu": True}))
 
 
 PART = Part(
