@@ -46,7 +46,7 @@ async def test_a_report_says_what_was_measured_on_what_and_how_often(flowcore, p
             assert (row["min"], row["max"]) == (min(row["values"]), max(row["values"]))
     start, throughput = report["parts"]
     assert start["rows"][0]["target"]["at_most"] == 30
-    assert [len(row["values"]) for row in throughput["rows"]] == [2, 2, 2]
+    assert [(row["unit"], len(row["values"])) for row in throughput["rows"]] == [("msg/s", 2), ("us a message", 2)] * 3
     assert throughput["rows"][0]["of"] == {"hops": 4, "case": "through"}
     assert not _left_in(place)
 
