@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import resource
 import sys
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 from flowcore.bus.tls import SYSTEM, Untrusted
 from flowcore.cli import out
-from flowcore.cli.files import read_flow_file, remember_base
+from flowcore.cli.files import base_of, flow_id, read_flow_file, remember_base
 from flowcore.cli.folder import FlowFolder
 from flowcore.cli.live import show
 from flowcore.cli.simulators import Simulators
@@ -163,7 +164,14 @@ class Serve:
 
     async def _deploy(self, host: Host, file: Path) -> None:
         """Deploy a file given at start: errors end it, unless a folder is watched, where they can be repaired."""
-        request = {"documents": [{"document": read_flow_file(file), "file": str(file)}]}
+        text = read_flow_file(file)
+        if newer := await self._newer_than(host, file, text):
+            keep = (
+                f"{file} says what revision {newer[1]} said: revision {newer[2]} of {newer[0]}, deployed since, is kept"
+            )
+            self.say(f"{keep}; to go back: flowcore deploy {file}", kept={"flow": newer[0], "revision": newer[2]})
+            return
+        request = {"documents": [{"document": text, "file": str(file)}]}
         try:
             done = await OPERATIONS["deploy"](host, request)
         except Exception as e:
@@ -175,6 +183,24 @@ class Serve:
         for each in done["flows"]:
             remember_base(self._options.data, file, each["flow"], each["revision"])
             self.say(summary(each), deployed=each)
+
+    async def _newer_than(self, host: Host, file: Path, text: str) -> tuple[str, int, int] | None:
+        """What was deployed on top of a file that has not changed since, in the editor for example: it must not be lost.
+
+        Returns:
+            The flow, the revision that the file was last the same as, and the newest.
+        """
+        flow = flow_id(text)
+        base = base_of(self._options.data, file, flow) if flow else None
+        if flow is None or base is None:
+            return None
+        try:
+            now, then = await host.document(flow), await host.document(flow, base)
+        except HostError:  # it was removed, or that revision is no longer kept
+            return None
+        return (
+            (flow, base, now["revision"]) if now["revision"] > base and json.loads(text) == then["document"] else None
+        )
 
     async def _show_table(self, host: Host) -> None:
         async def look() -> dict[str, Any]:

@@ -26,6 +26,21 @@ async def test_up_says_where_it_is_and_ends_in_order(flowcore, demo):
     assert not (flowcore.data / "run.json").exists()
 
 
+async def test_what_was_deployed_since_is_not_lost_at_the_next_start(flowcore, demo):
+    """A file that has not changed is older than what the editor deployed on top of it; a changed one counts again."""
+    file = flowcore.write(demo)
+    ports = ("--nats-port", 0, "--mqtt-port", 0)
+    await said(await flowcore.start("up", file, *ports), "demo: revision 1")
+    other = flowcore.write({**demo, "name": "Drawn in the editor"}, "elsewhere.json")
+    await flowcore("deploy", other)
+    await flowcore("down")
+    await said(await flowcore.start("up", file, *ports), "revision 2 of demo, deployed since, is kept")
+    assert (await flowcore("status", "demo", "--json")).json["flows"][0]["name"] == "Drawn in the editor"
+    await flowcore("down")
+    flowcore.write({**demo, "name": "Edited by hand"})
+    await said(await flowcore.start("up", file, *ports), "demo: revision 3")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_ends_it_in_order(flowcore, number):
     """Ctrl-C and what a service manager sends: status 0."""
