@@ -14,6 +14,8 @@
 # PYTHON=python3.13 make install   uses that interpreter.
 
 PYTHON ?= python3
+# The tests start a thousand interpreters: each would compile everything anew.
+export PYTHONDONTWRITEBYTECODE :=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

@@ -16,6 +16,8 @@ from pathlib import Path
 import hypothesis  # noqa: F401
 import pytest
 
+os.environ.setdefault("FLOWCORE_EDITOR", "0")  # a process less for each runtime; tests/gateway and tests/e2e have it
+
 LONGEST = ("test_drills.py", "test_readme.py", "test_model.py", "test_schedules.py", "test_install.py", "test_hosts.py")
 
 

@@ -166,10 +166,9 @@ class Serve:
         """Deploy a file given at start: errors end it, unless a folder is watched, where they can be repaired."""
         text = read_flow_file(file)
         if newer := await self._newer_than(host, file, text):
-            keep = (
-                f"{file} says what revision {newer[1]} said: revision {newer[2]} of {newer[0]}, deployed since, is kept"
-            )
-            self.say(f"{keep}; to go back: flowcore deploy {file}", kept={"flow": newer[0], "revision": newer[2]})
+            flow, base, now = newer
+            keep = f"{file} has not changed since revision {base}: revision {now} of {flow}, deployed since, is kept"
+            self.say(f"{keep}; to go back: flowcore deploy {file}", kept={"flow": flow, "revision": now})
             return
         request = {"documents": [{"document": text, "file": str(file)}]}
         try:
@@ -185,7 +184,7 @@ class Serve:
             self.say(summary(each), deployed=each)
 
     async def _newer_than(self, host: Host, file: Path, text: str) -> tuple[str, int, int] | None:
-        """What was deployed on top of a file that has not changed since, in the editor for example: it must not be lost.
+        """What was deployed on top of a file that has not changed since, as in the editor: it must not be lost.
 
         Returns:
             The flow, the revision that the file was last the same as, and the newest.
@@ -198,9 +197,8 @@ class Serve:
             now, then = await host.document(flow), await host.document(flow, base)
         except HostError:  # it was removed, or that revision is no longer kept
             return None
-        return (
-            (flow, base, now["revision"]) if now["revision"] > base and json.loads(text) == then["document"] else None
-        )
+        is_behind = now["revision"] > base and json.loads(text) == then["document"]
+        return (flow, base, now["revision"]) if is_behind else None
 
     async def _show_table(self, host: Host) -> None:
         async def look() -> dict[str, Any]:

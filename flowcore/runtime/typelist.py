@@ -17,9 +17,10 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,7 @@ def _code_hash(module: str, version: str) -> str:
     return digest.hexdigest()[:16]
 
 
+@cache
 def _imports(source: bytes, module: str, package: str) -> set[str]:
     """Modules of the same top-level package that this source imports, its own parents excepted."""
     top = module.partition(".")[0]
@@ -223,7 +225,7 @@ def _imports(source: bytes, module: str, package: str) -> set[str]:
         tree = ast.parse(source)
     except SyntaxError:
         return names
-    for statement in ast.walk(tree):
+    for statement in _statements(tree):
         if isinstance(statement, ast.Import):
             names.update(alias.name for alias in statement.names)
         elif isinstance(statement, ast.ImportFrom):
@@ -237,6 +239,15 @@ def _imports(source: bytes, module: str, package: str) -> set[str]:
             names.update(f"{base}.{alias.name}" for alias in statement.names)
     ours = {name for name in names if name.partition(".")[0] == top and name in sys.modules}
     return {name for name in ours if not module.startswith(f"{name}.")}
+
+
+def _statements(part: ast.AST) -> Iterator[ast.stmt]:
+    """Every statement, also of functions and branches; expressions, which are most of a tree, are not looked at."""
+    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for one in getattr(part, name, ()):
+            if isinstance(one, ast.stmt):
+                yield one
+            yield from _statements(one)
 
 
 def _one_line(error: Exception) -> str:
