@@ -17,14 +17,14 @@ _ACK = subjects.ack("victim", "read", "out", "step1", "in")
 _OFFER = subjects.offer("victim", "read", "out", "step1", "in")
 _FORGED_ACK = Ack(inc=1 << 40, n=1, epoch=1 << 40, next=1 << 40, floor=(1 << 40) - 1).pack()
 _FORGED_FRAME = msgpack.packb([{"epoch": 1 << 40, "seq": 1, "payload": 666, "topic": "", "meta": {}}])
-_OWN_KEY, _OWN_GET = "$KV.state.mallory.forge", "$JS.API.DIRECT.GET.KV_state.$KV.state.mallory.forge"
+_OWN_KEY, _OWN_GET = "$KV.state.mallory.forge.a0", "$JS.API.DIRECT.GET.KV_state.$KV.state.mallory.forge.a0"
 # What the server must refuse: another's acks, offers, outputs, inputs, state, and what only the host may do.
 _DIRECT = [
     (_ACK, "", _FORGED_ACK),
     (_OFFER, "", msgpack.packb({"epoch": 1 << 40, "first": 1, "last": 1, "prev": 0, "flags": 0, "msgs": []})),
     ("flow.victim.read.out.out", "", _FORGED_FRAME),
     ("flow.victim.step1.in.in", "", b'{"payload": 666}'),
-    ("$KV.state.victim.read", "", b"\xc0"),
+    ("$KV.state.victim.read.a0", "", b"\xc0"),
     ("$KV.flows.victim", "", b"{}"),
     ("$JS.API.STREAM.DELETE.KV_state", "", b""),
     ("flowcore.down", "", b"{}"),

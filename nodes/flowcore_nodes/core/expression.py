@@ -16,7 +16,7 @@ class Expression(ValueNode):
     """
 
     type = "core/expression"
-    title = "expression"
+    title = "Expression"
     icon = "expression"
 
     class Config(NodeConfig):

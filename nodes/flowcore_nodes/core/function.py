@@ -24,7 +24,7 @@ class Function(ScriptNode):
     """
 
     type = "core/function"
-    title = "function"
+    title = "Function"
     icon = "function"
 
     class Config(NodeConfig):

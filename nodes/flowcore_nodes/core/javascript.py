@@ -23,7 +23,7 @@ class JavaScript(ScriptNode):
     """
 
     type = "core/javascript"
-    title = "function (JS)"
+    title = "Function (JS)"
     icon = "braces"
     language = "javascript"
 

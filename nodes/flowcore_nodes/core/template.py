@@ -18,7 +18,7 @@ class Template(ValueNode):
     """
 
     type = "core/template"
-    title = "template"
+    title = "Template"
     icon = "template"
 
     class Config(NodeConfig):

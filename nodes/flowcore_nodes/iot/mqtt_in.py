@@ -22,7 +22,7 @@ class MqttIn(Connects):
     """
 
     type = "iot/mqtt-in"
-    title = "mqtt in"
+    title = "MQTT in"
     icon = "radio"
     outside = True
     mqtt_subscribe = ("topic",)

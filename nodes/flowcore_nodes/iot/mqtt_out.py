@@ -17,7 +17,7 @@ class MqttOut(Connects):
     """
 
     type = "iot/mqtt-out"
-    title = "mqtt out"
+    title = "MQTT out"
     icon = "radio-tower"
     outside = True
     mqtt_publish = ("topic", "allow", "birth.topic", "close.topic", "will.topic")
