@@ -132,6 +132,9 @@ async def test_meters_make_an_overview(host):
     said: asyncio.Queue[dict] = asyncio.Queue()
     await host.connection.subscribe("plant.overview", lambda subject, data, *_: said.put_nowait(json.loads(data)))
     await deploy(host, example("meters"))
+    async with asyncio.timeout(20):  # what is published before it listens is for nobody
+        while "listening" not in str(host.status("meters")):  # noqa: ASYNC110 - the host tells nobody
+            await asyncio.sleep(0.02)
     for room, kw in (("hall", 3.2), ("office", 1.0), ("hall", 3.25), ("hall", 4.0)):
         host.connection.publish(f"plant.{room}.power", json.dumps({"kw": kw}).encode())
     async with asyncio.timeout(20):
