@@ -1,6 +1,5 @@
 """What `mkdocs build` needs to know of this repository (`mkdocs.yml`).
 
-- Pages of the navigation that are planned and not written yet are left out; any other that is missing is an error.
 - The pages of the nodes, which `make docs` generates, are put into the navigation.
 - A fence may say after its language how a test runs it; readers do not see that.
 - What a page links to outside `docs/` (a flow, a server's configuration) comes along, in `repository/`.
@@ -12,7 +11,6 @@ from pathlib import Path
 
 from mkdocs.structure.files import File
 
-PLANNED = {"node-red.md"}
 _ROOT = Path(__file__).parents[1]
 _LINK = re.compile(r"(\]\()(\.\./[^)#\s]+)")
 _FENCE = re.compile(r"^(\s*```\w+)[^\n`]*$", re.MULTILINE)
@@ -20,7 +18,7 @@ _OUTSIDE = "repository"
 
 
 def on_config(config):
-    """The navigation of what is there."""
+    """The navigation, with the pages of the nodes."""
     config["nav"] = _there(config["nav"], Path(config["docs_dir"]))
     return config
 
@@ -33,7 +31,7 @@ def _there(entries: list, docs: Path) -> list:
             kept.append({title: _there(target, docs)})
         elif target == "nodes":
             kept.append({title: _nodes(docs / "nodes", docs)})
-        elif target not in PLANNED or (docs / target).is_file():
+        else:
             kept.append(entry)
     return kept
 
