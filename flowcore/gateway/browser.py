@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 from collections import Counter, deque
+from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -97,7 +98,7 @@ class Browser:
             self._people = None
         return f"{{{','.join(parts)}}}" if parts else ""
 
-    async def listen(self) -> Any:
+    async def listen(self) -> AsyncIterator[dict[str, Any]]:
         """What it says: objects with `watch` (a list of flows, null: all), `pause` (debug messages) or `person`."""
         async for message in self._socket:
             if message.type is not WSMsgType.TEXT or len(message.data) > _LARGEST_FRAME:

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import itertools
 import json
-from collections import Counter
 from typing import Any
 
 from aiohttp import web
@@ -44,8 +43,6 @@ class Live:
         self._numbers = itertools.count(1)
         self._turn = asyncio.Lock()
         self._tokens, self._tokens_s = _DECODED_BURST, 0.0
-        self._unseen: Counter[str] = Counter()
-        self.types_changed = 0  # how often, for who caches them
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """The WebSocket of one browser, until it leaves."""
@@ -182,8 +179,6 @@ class Live:
             kind, flow = body["kind"], str(body.get("flow", ""))
         except (ValueError, TypeError, KeyError):
             return
-        if kind == "types":
-            self.types_changed += 1
         for browser in self._browsers.values():
             if kind == "process":
                 if browser.sees(flow):

@@ -1,5 +1,5 @@
 import "@xyflow/react/dist/style.css";
-import "./style.css";
+import "./style/index.css";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
 import { takeIn } from "./chrome/actions";

@@ -32,9 +32,9 @@ import {
   wiresOf,
   type Point,
 } from "../model/flow";
-import { HIDDEN_PORTS, portsOf, refusal } from "../model/ports";
+import { HIDDEN_PORTS, portAt, portsOf, refusal } from "../model/ports";
 import { activeTab, edit, openForm, select, toast, useEditor, type Tab } from "../state/editor";
-import { portAt, NodeView, type NodeData } from "./NodeView";
+import { NodeView, type NodeData } from "./NodeView";
 import { QuickAdd } from "./QuickAdd";
 import { NodeMenu } from "./NodeMenu";
 import { WireView, type WireData } from "./WireView";
@@ -127,13 +127,18 @@ export function Canvas() {
     const found = toReveal && tab && nodesOf(tab.doc).find((node) => node.id === toReveal.node);
     if (found)
       void setCenter(placeOf(found).x + 80, placeOf(found).y + 20, { zoom: Math.max(getZoom(), 0.8), duration: 200 });
-  }, [toReveal]); // eslint-disable-line
+  }, [toReveal]);
 
-  const valid = useCallback((wire: Connection | Edge) => {
-    const from = portAt(wire.source, "source", wire.sourceHandle ?? "");
-    const to = portAt(wire.target, "target", wire.targetHandle ?? "");
-    return refusal(from, to) === null;
+  const misfit = useCallback((from: string, to: string) => {
+    const { types, tabs, active } = useEditor.getState();
+    const doc = tabs[active]!.doc;
+    return refusal(portAt(from, "outputs", types, doc), portAt(to, "inputs", types, doc));
   }, []);
+  const valid = useCallback(
+    (wire: Connection | Edge) =>
+      misfit(`${wire.source}.${wire.sourceHandle}`, `${wire.target}.${wire.targetHandle}`) === null,
+    [misfit],
+  );
 
   const connect = useCallback((made: Connection) => {
     edit((doc) =>
@@ -153,7 +158,7 @@ export function Canvas() {
         const why =
           out.type === into.type
             ? "a wire goes from an output to an input"
-            : refusal(portAt(out.nodeId, "source", out.id ?? ""), portAt(into.nodeId, "target", into.id ?? ""));
+            : misfit(`${out.nodeId}.${out.id}`, `${into.nodeId}.${into.id}`);
         if (why) toast("error", "This wire does not fit", [why]);
       } else if (!state.toHandle && state.fromHandle?.type === "source" && "clientX" in event && event.ctrlKey) {
         const screen = { x: event.clientX, y: event.clientY };
@@ -166,7 +171,7 @@ export function Canvas() {
         setAdding({ at: screenToFlowPosition(screen), screen, from });
       }
     },
-    [screenToFlowPosition],
+    [screenToFlowPosition, misfit],
   );
 
   const put = useCallback(
@@ -178,7 +183,7 @@ export function Canvas() {
         const next = addNode(doc, made);
         if (from) {
           const input = portsOf(made, types, next).inputs.find(
-            (port) => refusal(portAt(from.source, "source", from.sourceHandle ?? ""), port) === null,
+            (port) => refusal(portAt(`${from.source}.${from.sourceHandle}`, "outputs", types, next), port) === null,
           );
           return input
             ? addWire(next, { from: `${from.source}.${from.sourceHandle}`, to: `${made.id}.${input.name}` })
@@ -190,20 +195,6 @@ export function Canvas() {
     },
     [tab, types],
   );
-
-  /** The wire whose line passes at a place on the canvas, if any. */
-  const wireUnder = (at: Point): string | null => {
-    for (const path of document.querySelectorAll<SVGPathElement>(".react-flow__edge-path")) {
-      const length = path.getTotalLength();
-      for (let s = 0; s <= length; s += 6) {
-        const point = path.getPointAtLength(s);
-        if (Math.abs(point.x - at.x) < 24 && Math.abs(point.y - at.y) < 20) {
-          return path.closest(".react-flow__edge")?.getAttribute("data-id") ?? null;
-        }
-      }
-    }
-    return null;
-  };
 
   const drop = (event: DragEvent) => {
     const type = event.dataTransfer.getData(DRAGGED);
@@ -310,4 +301,18 @@ function toggled(ids: Set<string>, id: string): Set<string> {
   const next = new Set(ids);
   if (!next.delete(id)) next.add(id);
   return next;
+}
+
+/** The wire whose line passes at a place on the canvas, if any. */
+function wireUnder(at: Point): string | null {
+  for (const path of document.querySelectorAll<SVGPathElement>(".react-flow__edge-path")) {
+    const length = path.getTotalLength();
+    for (let s = 0; s <= length; s += 6) {
+      const point = path.getPointAtLength(s);
+      if (Math.abs(point.x - at.x) < 24 && Math.abs(point.y - at.y) < 20) {
+        return path.closest(".react-flow__edge")?.getAttribute("data-id") ?? null;
+      }
+    }
+  }
+  return null;
 }

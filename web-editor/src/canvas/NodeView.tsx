@@ -6,7 +6,7 @@ import { attempt, useEditor } from "../state/editor";
 import { api } from "../api/http";
 import { useLive } from "../state/live";
 import { nodeMark } from "../model/health";
-import { refusal, type Ports } from "../model/ports";
+import { portAt, refusal, type Ports } from "../model/ports";
 import type { NodeDef, NodeState, Port } from "../api/types";
 import { Icon } from "./Icon";
 import { typeColour } from "./look";
@@ -114,25 +114,11 @@ export const NodeView = memo(function NodeView({ data, selected }: NodeProps & {
 function Ends({ ports, side, rows, node }: { ports: Port[]; side: "source" | "target"; rows: number; node: string }) {
   const drawn = useConnection((connection) =>
     connection.inProgress && connection.fromHandle
-      ? `${connection.fromHandle.type}|${connection.fromHandle.nodeId}|${connection.fromHandle.id}`
+      ? `${connection.fromHandle.type} ${connection.fromHandle.nodeId}.${connection.fromHandle.id}`
       : "",
   );
-  const types = useEditor((state) => state.types);
-  const doc = useEditor((state) => state.tabs[state.active]?.doc);
-  void types;
-  const [drawnSide, drawnNode, drawnPort] = drawn.split("|");
-  const drawnType = drawn && doc ? portTypes.get(`${drawnNode}.${drawnSide}.${drawnPort}`) : undefined;
   return ports.map((port, k) => {
-    portTypes.set(`${node}.${side}.${port.name}`, port);
-    const other = { name: drawnPort ?? "", type: drawnType?.type ?? "any", description: "" };
-    const why = !drawn
-      ? null
-      : drawnSide === side
-        ? "a wire goes from an output to an input"
-        : side === "target"
-          ? refusal(other, port)
-          : refusal(port, other);
-    const top = ports.length === 1 && rows === 1 ? 17 : 17 + k * 18;
+    const why = drawn && misfit(drawn, side, port);
     return (
       <Handle
         key={port.name}
@@ -140,8 +126,8 @@ function Ends({ ports, side, rows, node }: { ports: Port[]; side: "source" | "ta
         type={side}
         position={side === "source" ? Position.Right : Position.Left}
         className={why ? "port is-unfit" : "port"}
-        style={{ top, background: typeColour(port.type) }}
-        title={why ?? `${port.name}: ${port.type}${port.description ? `, ${port.description}` : ""}`}
+        style={{ top: 17 + (rows === 1 ? 0 : k * 18), background: typeColour(port.type) }}
+        title={why || `${port.name}: ${port.type}${port.description ? `, ${port.description}` : ""}`}
         data-port={`${node}.${port.name}`}
       >
         {ports.length > 1 && <span className={`port-name is-${side}`}>{port.name}</span>}
@@ -150,7 +136,11 @@ function Ends({ ports, side, rows, node }: { ports: Port[]; side: "source" | "ta
   });
 }
 
-/** The port behind a handle: React Flow tells only the ids of the two ends of a wire that is being drawn. */
-const portTypes = new Map<string, Port>();
-export const portAt = (node: string, side: "source" | "target", name: string) =>
-  portTypes.get(`${node}.${side}.${name}`);
+/** Why a wire that is being drawn, "source hot.out", may not end at this port; "" when it may. */
+function misfit(drawn: string, side: "source" | "target", port: Port): string {
+  const [from, end] = drawn.split(" ") as [string, string];
+  if (from === side) return "a wire goes from an output to an input";
+  const { types, tabs, active } = useEditor.getState();
+  const other = portAt(end, from === "source" ? "outputs" : "inputs", types, tabs[active]!.doc);
+  return (side === "target" ? refusal(other, port) : refusal(port, other)) ?? "";
+}

@@ -20,6 +20,7 @@ import {
 } from "../state/editor";
 import { useLive } from "../state/live";
 import { takeIn } from "./actions";
+import { Menu, type MenuItem } from "./Menu";
 
 export function Header({ onPalette }: { onPalette: (what: "commands" | "search" | "keys") => void }) {
   const up = useLive((now) => now.up);
@@ -73,21 +74,10 @@ export function Header({ onPalette }: { onPalette: (what: "commands" | "search" 
             ▾
           </button>
           {open && (
-            <ul className="menu" role="menu" onMouseLeave={() => setOpen(false)}>
-              {scopes.map(([label, scope]) => (
-                <li key={scope} role="none">
-                  <button
-                    role="menuitem"
-                    onClick={() => {
-                      setOpen(false);
-                      void deploy(scope);
-                    }}
-                  >
-                    {label}
-                  </button>
-                </li>
-              ))}
-            </ul>
+            <Menu
+              items={scopes.map(([label, scope]) => ({ label, act: () => void deploy(scope) }))}
+              onClose={() => setOpen(false)}
+            />
           )}
         </span>
       </span>
@@ -179,37 +169,20 @@ function TabMenu({ tab, onRename, onClose }: { tab: Tab; onRename: () => void; o
       tabs: { ...state.tabs, [tab.id]: { ...state.tabs[tab.id]!, wanted: isStopped ? "running" : "stopped" } },
     }));
   };
-  const items: [string, () => void][] = [
-    ["Rename", onRename],
-    [
-      "Duplicate",
-      () =>
-        addFlow(`${tab.doc.name || tab.id} copy`, { ...(structuredClone(tab.doc) as FlowDoc), id: `${tab.id}-copy` }),
-    ],
-    ...(tab.base
-      ? ([
-          [isStopped ? "Start" : "Stop", () => void steer()],
-          ["Restart", () => void attempt(api.steerFlow(tab.id, "restart"), `${tab.id}: restarted`)],
-        ] as [string, () => void][])
-      : []),
-    ["Import JSON", () => takeIn(prompt("Paste a flow file, or nodes that were copied") ?? "")],
-    ["Delete", () => removeFlow(tab.id)],
+  const copy = () =>
+    addFlow(`${tab.doc.name || tab.id} copy`, { ...(structuredClone(tab.doc) as FlowDoc), id: `${tab.id}-copy` });
+  const items: MenuItem[] = [
+    { label: "Rename", act: onRename },
+    { label: "Duplicate", act: copy },
   ];
-  return (
-    <ul className="menu tab-menu" role="menu" onMouseLeave={onClose}>
-      {items.map(([label, act]) => (
-        <li key={label} role="none">
-          <button
-            role="menuitem"
-            onClick={() => {
-              onClose();
-              act();
-            }}
-          >
-            {label}
-          </button>
-        </li>
-      ))}
-    </ul>
+  if (tab.base)
+    items.push(
+      { label: isStopped ? "Start" : "Stop", act: () => void steer() },
+      { label: "Restart", act: () => void attempt(api.steerFlow(tab.id, "restart"), `${tab.id}: restarted`) },
+    );
+  items.push(
+    { label: "Import JSON", act: () => takeIn(prompt("Paste a flow file, or nodes that were copied") ?? "") },
+    { label: "Delete", act: () => removeFlow(tab.id) },
   );
+  return <Menu items={items} className="tab-menu" onClose={onClose} />;
 }

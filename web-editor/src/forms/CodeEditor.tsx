@@ -39,6 +39,6 @@ export default function CodeEditor({ value, language, label, onChange }: CodePro
       }),
     });
     return () => view.destroy();
-  }, [language]); // eslint-disable-line
+  }, [language]);
   return <div className="code" ref={place} />;
 }

@@ -36,10 +36,10 @@ export default function NodeForm({ flow, node }: { flow: FlowDoc; node: NodeDef 
   const dialog = useRef<HTMLDivElement>(null);
 
   const schema = useMemo(() => formSchema(configSchema(flow, node, type?.config_schema)), [type, node.type, flow]);
-  const ui = useMemo(() => submitless(uiSchema(schema, schema, node.config ?? {})), [schema]); // eslint-disable-line
+  const ui = useMemo(() => submitless(uiSchema(schema, schema, node.config ?? {})), [schema]);
   const settingsUi = useMemo(
     () => settingsForm && submitless(uiSchema(settingsForm, settingsForm, node.settings ?? {})),
-    [settingsForm], // eslint-disable-line
+    [settingsForm],
   );
   useEffect(() => {
     void askSettingsSchema().then((found) => setSettingsForm(formSchema(found)));

@@ -1,7 +1,7 @@
 /** Changes of a flow document. Each returns a new document and leaves the old one as it was: that is what undo goes back to. */
 
 import type { FlowDoc, Json, NodeDef, NodeType, WireDef } from "../api/types";
-import { fits, portsOf, type Ports } from "./ports";
+import { fits, portAt, portsOf, type Ports } from "./ports";
 
 export interface Point {
   x: number;
@@ -67,16 +67,13 @@ export function removeAndJoin(flow: FlowDoc, id: string, types: Record<string, N
   let joined = removeNodes(flow, new Set([id]));
   for (const first of into)
     for (const second of outOf)
-      if (fits(portType(joined, first.from, "outputs", types), portType(joined, second.to, "inputs", types)))
+      if (fits(typeAt(joined, first.from, "outputs", types), typeAt(joined, second.to, "inputs", types)))
         joined = addWire(joined, { ...second, from: first.from, to: second.to });
   return joined;
 }
 
-function portType(flow: FlowDoc, end: string, side: keyof Ports, types: Record<string, NodeType>): string {
-  const [id, name] = ends(end);
-  const node = nodesOf(flow).find((one) => one.id === id);
-  return (node && portsOf(node, types, flow)[side].find((port) => port.name === name)?.type) ?? "any";
-}
+const typeAt = (flow: FlowDoc, end: string, side: keyof Ports, types: Record<string, NodeType>): string =>
+  portAt(end, side, types, flow)?.type ?? "any";
 
 export function addWire(flow: FlowDoc, wire: WireDef): FlowDoc {
   if (wiresOf(flow).some((one) => wireKey(one) === wireKey(wire))) return flow;
@@ -102,7 +99,7 @@ export function splice(flow: FlowDoc, id: string, key: string, types: Record<str
   const node = nodesOf(flow).find((one) => one.id === id);
   if (!wire || !node || [ends(wire.from)[0], ends(wire.to)[0]].includes(id)) return null;
   const { inputs, outputs } = portsOf(node, types, flow);
-  const [from, to] = [portType(flow, wire.from, "outputs", types), portType(flow, wire.to, "inputs", types)];
+  const [from, to] = [typeAt(flow, wire.from, "outputs", types), typeAt(flow, wire.to, "inputs", types)];
   const input = inputs.find((port) => fits(from, port.type));
   const output = outputs.find((port) => fits(port.type, to));
   if (!input || !output) return null;

@@ -93,6 +93,20 @@ export const HIDDEN_PORTS: Port[] = [
   { name: "late", type: "any", description: "messages past their deadline" },
 ];
 
+/** The port at one end of a wire, `<node>.<port>`; undefined when there is none. */
+export function portAt(
+  end: string,
+  side: keyof Ports,
+  types: Record<string, NodeType>,
+  flow: FlowDoc,
+): Port | undefined {
+  const [id, name] = end.split(".");
+  const node = (flow.nodes ?? []).find((one) => one.id === id);
+  if (!node) return undefined;
+  const ports = portsOf(node, types, flow)[side];
+  return [...ports, ...(side === "outputs" ? HIDDEN_PORTS : [])].find((port) => port.name === name);
+}
+
 /** Why a wire may not go from one port to another; null when it may. */
 export function refusal(from: Port | undefined, to: Port | undefined): string | null {
   if (!from || !to) return "no such port";
