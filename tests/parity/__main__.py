@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.peers.install import CACHE, NotInstalled, node_red
+from benchmarks.peers.install import CACHE, Installed, NotInstalled, node_red
 from flowcore.runtime.host import Host, HostOptions
 from flowcore.runtime.typelist import read
 from flowcore.runtime.zygote import ScriptZygote
@@ -20,6 +20,8 @@ from tests.parity.cases import Case
 from tests.parity.ours import Deployed, Driven
 from tests.parity.outcome import Outcome, normal
 
+_TIMES = 4  # that a doubtful case is asked again
+
 
 def main() -> int:
     """Run it; the exit status."""
@@ -27,12 +29,12 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a recording is another")
     arguments = parser.parse_args()
     all_cases = cases.read()
-    try:
-        version, outcomes = theirs.run(all_cases, node_red(CACHE, print))
-    except NotInstalled as error:
-        print(f"Node-RED can't be installed here: {error}", file=sys.stderr)
-        return 1
     before = recorded.load()
+    try:
+        version, outcomes = _asked(all_cases, before, node_red(CACHE, print))
+    except (NotInstalled, NotTheSameTwice) as error:
+        print(f"Node-RED can't be asked here: {error}", file=sys.stderr)
+        return 1
     new = [case for case in all_cases if _entry(case, outcomes) != before.get((case.node, case.name))]
     print(f"Node-RED {version}: {len(all_cases)} cases, {len(new)} not as recorded")
     for case in new:
@@ -45,6 +47,26 @@ def main() -> int:
     for line in wrong:
         print(line, file=sys.stderr)
     return int(bool(wrong) or (arguments.check and bool(new)))
+
+
+class NotTheSameTwice(RuntimeError):
+    """Node-RED answers a case with another outcome each time: its waits of some 100 ms ask for a quieter machine."""
+
+
+def _asked(
+    all_cases: list[Case], before: dict[tuple[str, str], dict], where: Installed
+) -> tuple[str, dict[str, Outcome]]:
+    """Node-RED's version and outcomes; what is not as recorded counts when it is given twice in a row."""
+    version, outcomes = theirs.run(all_cases, where)
+    doubtful = [case for case in all_cases if _entry(case, outcomes) != before.get((case.node, case.name))]
+    for _ in range(_TIMES):
+        if not doubtful:
+            return version, outcomes
+        _, again = theirs.run(doubtful, where)
+        unsure = [case for case in doubtful if normal(again[case.id]) != normal(outcomes[case.id])]
+        outcomes |= again
+        doubtful = [case for case in unsure if _entry(case, outcomes) != before.get((case.node, case.name))]
+    raise NotTheSameTwice(", ".join(map(str, doubtful)))
 
 
 def _entry(case: Case, outcomes: dict[str, Outcome]) -> dict:
