@@ -277,9 +277,8 @@ def pack(found: TypeList) -> str:
     return json.dumps(asdict(found))
 
 
-def unpack(text: str | bytes) -> TypeList:
-    """The list from what the program printed."""
-    values = json.loads(text)
+def unpack(values: dict[str, Any]) -> TypeList:
+    """The list from the object that the program printed."""
     return TypeList(
         {name: type_info(info) for name, info in values["types"].items()},
         values["code"],

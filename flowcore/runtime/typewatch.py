@@ -7,7 +7,6 @@ keeps the types it brought before, and says so: whoever runs them goes on.
 import asyncio
 import contextlib
 import logging
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from watchfiles import Change, DefaultFilter, awatch
 
 from flowcore.runtime.logs import event
+from flowcore.runtime.program import ProgramFailed, ask_program
 from flowcore.runtime.typelist import PluginProblem, TypeList, unpack
 
 READ_TIMEOUT_S = 60.0
@@ -82,26 +82,12 @@ class TypeWatch:
         return changed
 
     async def _read(self) -> TypeList:
-        command = [sys.executable, "-m", "flowcore.runtime.typelist"]
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=self._environ,
-            start_new_session=True,
-        )
         try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
-                out, err = await process.communicate()
-            return self._without_refused(unpack(out.splitlines()[-1]))
-        except (TimeoutError, ValueError, IndexError, KeyError):
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-            said = err.decode(errors="replace").strip() if "err" in locals() else f"no answer in {READ_TIMEOUT_S:.0f} s"
-            problem = PluginProblem("", "the list of node types could not be read", said)
+            found = unpack(await ask_program("flowcore.runtime.typelist", self._environ, READ_TIMEOUT_S))
+        except (ProgramFailed, KeyError, TypeError) as e:
+            problem = PluginProblem("", "the list of node types could not be read", str(e))
             return replace(self.known, problems=[problem])
+        return self._without_refused(found)
 
     def _without_refused(self, found: TypeList) -> TypeList:
         if self._refuse_commands:

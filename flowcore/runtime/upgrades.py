@@ -4,8 +4,6 @@
 host that asks it does not. What it answered is remembered, since the same old document is resolved again and again.
 """
 
-import asyncio
-import contextlib
 import copy
 import io
 import json
@@ -18,6 +16,7 @@ from typing import Any
 
 from flowcore.flow.types import NodeTypeInfo
 from flowcore.flow.versions import Outdated, UpgradeFailed, outdated
+from flowcore.runtime.program import ProgramFailed, ask_program
 
 TIMEOUT_S = 60.0
 _MOST_KEPT = 10_000  # answers that are remembered
@@ -79,31 +78,13 @@ class Upgrades:
 
     async def _ask(self, tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """An answer for each task. Raises UpgradeFailed: the program gave none."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "flowcore.runtime.upgrades"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=self._environ,
-            start_new_session=True,
-        )
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                out, err = await process.communicate(json.dumps(tasks).encode())
-            answers = json.loads(out.splitlines()[-1])
-            if len(answers) == len(tasks):
-                return answers
-            said = "it gave another number of answers"
-        except TimeoutError:
-            said = f"no answer in {TIMEOUT_S:.0f} s"
-        except (ValueError, IndexError):
-            said = err.decode(errors="replace").strip().rpartition("\n")[2] or f"status {process.returncode}"
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-        raise UpgradeFailed(f"the program that upgrades it failed: {said}")
+            answers = await ask_program(__name__, self._environ, TIMEOUT_S, json.dumps(tasks).encode())
+        except ProgramFailed as e:
+            raise UpgradeFailed(f"the program that upgrades it failed: {str(e).rpartition(chr(10))[2]}") from None
+        if len(answers) != len(tasks):
+            raise UpgradeFailed("the program that upgrades it failed: it gave another number of answers")
+        return answers
 
 
 def upgrade_here(types: Mapping[str, NodeTypeInfo]) -> Any:

@@ -1,10 +1,10 @@
 import json
 from typing import Any, Literal
 
-from pydantic import field_validator
-
 from flowcore.node import In, Message, Node, NodeConfig, Out, field
 from flowcore.node.paths import MessagePath
+from flowcore_nodes.core.bounded_text import bounded_text
+from flowcore_nodes.core.path_fields import WritePath
 
 
 class Json(Node):
@@ -23,16 +23,10 @@ class Json(Node):
         action: Literal["auto", "parse", "stringify"] = field(
             "auto", description="auto: text and bytes are parsed, anything else becomes text"
         )
-        path: str = field("payload", description="What is converted: payload, payload.body ...")
+        path: WritePath = field("payload", description="What is converted: payload, payload.body ...")
         indent: int = field(0, ge=0, le=8, description="Blanks a level in the text; 0: all on one line")
         max_bytes: int = field(1_048_576, gt=0, le=67_108_864, description="Longest text that is parsed, in bytes")
         max_depth: int = field(64, gt=0, le=500, description="Deepest nesting of maps and lists that is parsed")
-
-        @field_validator("path")
-        @classmethod
-        def _is_path(cls, path: str) -> str:
-            MessagePath(path).check_writable()
-            return path
 
     in_ = In()
     out = Out()
@@ -55,13 +49,7 @@ class Json(Node):
         return converted
 
     def _parse(self, text: str | bytes) -> Any:
-        if len(text) > self.config.max_bytes:
-            raise ValueError(f"the text has {len(text)} bytes, more than max_bytes = {self.config.max_bytes}")
-        if isinstance(text, bytes):
-            try:
-                text = text.decode("utf-8-sig")
-            except UnicodeDecodeError as e:
-                raise ValueError(f"not UTF-8: {e.reason} at byte {e.start}") from None
+        text = bounded_text(text, self.config.max_bytes)
         if text.count("[") + text.count("{") > self.config.max_depth:
             self._check_depth(text)
         try:

@@ -5,6 +5,7 @@ import yaml
 
 from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, field
 from flowcore.node.paths import MessagePath, PathError
+from flowcore_nodes.core.bounded_text import bounded_text
 from flowcore_nodes.core.path_fields import WritePath
 
 
@@ -50,15 +51,8 @@ class Yaml(Node):
         return made
 
     def _parsed(self, text: str | bytes) -> Any:
-        if len(text) > self.config.max_bytes:
-            raise GiveUp(f"the text has {len(text)} bytes, more than max_bytes = {self.config.max_bytes}")
-        if isinstance(text, bytes):
-            try:
-                text = text.decode("utf-8-sig")
-            except UnicodeDecodeError as e:
-                raise GiveUp(f"not UTF-8: {e.reason} at byte {e.start}") from None
         try:
-            loader = _Loader(text, self.config.max_depth, self.config.max_values)
+            loader = _Loader(bounded_text(text, self.config.max_bytes), self.config.max_depth, self.config.max_values)
             if not self.config.documents:
                 return loader.get_single_data()
             found = []
