@@ -30,7 +30,10 @@ def test(
 
     paths = _test_files(files)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        status = runner.run(_run(paths, only, junit, watch, json))
+        try:
+            status = runner.run(_run(paths, only, junit, watch, json))
+        except asyncio.CancelledError:
+            raise typer.Abort from None
     if status:
         raise typer.Exit(status)
 
@@ -64,8 +67,15 @@ def _test_files(files: list[Path]) -> list[Path]:
 
 
 async def _run(paths: list[Path], only: str, junit: Path | None, watch: bool, json: bool) -> int:
+    import asyncio
+    import signal
+
     from flowcore.testing.rig import Rig
 
+    me = asyncio.current_task()
+    assert me is not None
+    # As Ctrl-C does: the runtime ends in order, and its folder goes. A CI job that is called off sends this.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
     async with Rig() as rig:
         status = await _once(rig, paths, only, junit, json)
         if watch:

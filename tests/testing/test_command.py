@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flowcore.testing import schema
@@ -149,3 +151,29 @@ def test_the_published_schema_is_what_the_models_give():
     """`make docs` writes it anew."""
     path = Path(schema.__file__).with_name(schema.FILE_NAME)
     assert path.read_text(encoding="utf-8") == schema.text(), "stale, run make docs"
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 1)])  # 130: as shells have it
+def test_a_run_that_is_called_off_leaves_nothing(gate, tmp_path, number, status):
+    """Ctrl-C, or a CI job that ends it: its runtime ends with it, and its folder goes."""
+    gate.write([CASES[0]])
+    spare = tmp_path / "spare"
+    spare.mkdir()
+    command = [sys.executable, "-m", "flowcore.cli", "test", "gate.json", "--watch"]
+    # A shell that puts a process into the background lets it ignore SIGINT, and Python then does.
+    running = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(spare)},
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while "passed" not in (line := running.stdout.readline()):
+        assert line, "it ended"
+    children = psutil.Process(running.pid).children(recursive=True)
+    assert children and list(spare.glob("flowcore-test-*"))
+    running.send_signal(number)
+    assert running.wait(30) == status
+    assert not list(spare.glob("flowcore-test-*"))
+    assert not psutil.wait_procs(children, 10)[1]
