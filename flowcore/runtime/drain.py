@@ -71,7 +71,7 @@ async def _owes(one: Supervised) -> bool:
 
 
 async def _end(run: FlowRun, handovers: Handovers) -> list[Undrained]:
-    byes = await run.stop(quick=True)
+    byes = await run.stop(acks_s=0.0)  # they are in the hand-over
     undrained = []
     for process, bye in byes.items():
         if bye.handover:

@@ -5,6 +5,7 @@ that left (upstream first), and only when the wires that were closed have draine
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 from flowcore.flow.resolved import ResolvedFlow
 from flowcore.runtime.late import PATIENCE_S, Late, LateStarts
 from flowcore.runtime.plans import KEPT, RECONFIGURED, RESTARTED, REWIRED, Planned, step, upstream_first, wire_changes
-from flowcore.runtime.process import StartFailed
+from flowcore.runtime.process import LAST_ACKS_S, StartFailed
 from flowcore.runtime.results import DeployResult
 from flowcore.runtime.supervise import ProcessPlan, Supervised, Surroundings
 
@@ -118,7 +119,8 @@ class FlowRun:
         failed |= await self._reconfigure(steps)
         failed |= await self._switch(steps, failed)
         ended = {name: self.processes[name].last_inc for name in steps.stop}
-        byes = await self._stop(steps.stop)
+        scaled = {one.node for one in planned.processes.values() if one.replica is not None}
+        byes = await self._stop(steps.stop, scaled=scaled)
         for name, bye in byes.items():
             if bye.handover and (keep_handovers or name.partition("#")[0] in elsewhere):
                 self._ground.keep_handover(self.flow, name, bye.handover)
@@ -151,9 +153,9 @@ class FlowRun:
             took_s=time.perf_counter() - begun,
         )
 
-    async def stop(self, drain_s: float | None = None, quick: bool = False) -> dict[str, Any]:
+    async def stop(self, drain_s: float | None = None, acks_s: float = LAST_ACKS_S) -> dict[str, Any]:
         """Stop every process, upstream first; returns process -> Bye."""
-        return await self._stop(list(self.processes), drain_s, quick)
+        return await self._stop(list(self.processes), drain_s, acks_s)
 
     def _compare(self, plans: Mapping[str, ProcessPlan], retry_failed: bool) -> Steps:
         steps = Steps(stop=[name for name in self.processes if name not in plans])
@@ -293,12 +295,22 @@ class FlowRun:
             steps.restart[name] = steps.reconfigure.pop(name)
         return await self._prepare(Steps(restart=refused)) if refused else {}
 
-    async def _stop(self, names: list[str], drain_s: float | None = None, quick: bool = False) -> dict[str, Any]:
+    async def _stop(
+        self,
+        names: list[str],
+        drain_s: float | None = None,
+        acks_s: float = LAST_ACKS_S,
+        scaled: Collection[str] = (),
+    ) -> dict[str, Any]:
+        """Stop these, upstream first. Of nodes that are `scaled`, what a replica sent and is not acked for would be
+        made again by another one: it has all its time to wait for the acks."""
         byes: dict[str, Any] = {}
         await self.late.drop(names)
 
         async def stop(name: str) -> None:
-            byes[name] = await self.processes[name].stop(drain_s, quick)
+            one = self.processes[name]
+            is_one_less = one.plan.replica is not None and one.plan.node in scaled
+            byes[name] = await one.stop(drain_s, math.inf if is_one_less else acks_s)
 
         for layer in upstream_first({name: self.processes[name].plan for name in names}):
             await _all(stop(name) for name in layer)

@@ -22,6 +22,7 @@ from flowcore.runtime.page import Page
 
 KILL_AFTER_BYE_S = 3.0
 BYE_GRACE_S = 2.0  # beyond the drain time that the process was given
+LAST_ACKS_S = 0.05  # how long a process that is replaced waits for acks of its outputs
 # What a start raises that only another source or another config can mend.
 
 
@@ -136,14 +137,14 @@ class NodeProcess:
             raise LinkClosed("the process has no link")
         return await self.link.request(op, answer, timeout, **fields)
 
-    async def stop(self, drain_s: float, quick: bool) -> Bye:
+    async def stop(self, drain_s: float, acks_s: float = LAST_ACKS_S) -> Bye:
         """Ask it to finish and wait for its end; past `drain_s` it is killed, which is a crash.
 
         Args:
-            quick: do not wait for the acks of outputs; they are in the hand-over.
+            acks_s: how long it waits for the acks of its outputs, within `drain_s`.
         """
         try:
-            bye = await self.request("stop", "bye", drain_s + BYE_GRACE_S, drain_s=drain_s, quick=quick)
+            bye = await self.request("stop", "bye", drain_s + BYE_GRACE_S, drain_s=drain_s, acks_s=acks_s)
         except (LinkClosed, RequestFailed, TimeoutError) as e:
             why = f": {e}" if isinstance(e, RequestFailed) else f" within {drain_s:g} s"
             await self.kill(f"did not stop{why}")

@@ -39,7 +39,6 @@ from flowcore.wires.out_port import Kept
 from flowcore.wires.receipt import Receipt
 
 _BEAT_S = 1.0
-_LAST_ACKS_S = 0.05  # how long a replaced process waits for acks of its outputs
 _CONNECT_S = 2.0  # a start does not wait longer for a bus that is away
 _ERRORS_PER_S = 10  # summaries that go to the host; `.error` has them all
 _TURNS_TO_REST = 5
@@ -191,9 +190,10 @@ class Runner:
         handover, unacked = None, {}
         if self._went:
             drain_s = float(frame.get("drain_s") or self.spec["settings"].get("drain_timeout_s", 5.0))
+            until_s = time.monotonic() + drain_s
             self.wiring.is_draining = True
             await self.engine.stop(drain_s)
-            await self._wait_for_acks(0.0 if frame.get("quick") else _LAST_ACKS_S)
+            await self._wait_for_acks(min(float(frame["acks_s"]), until_s - time.monotonic()))
             self.wiring.say_all()
             handover = self._handover()
             unacked = self.wiring.unacked()
@@ -205,7 +205,7 @@ class Runner:
 
     async def _wait_for_acks(self, seconds: float) -> None:
         until_s = time.monotonic() + seconds
-        while time.monotonic() < until_s and self.wiring.unacked():  # noqa: ASYNC110 - 50 ms at most, at the end
+        while time.monotonic() < until_s and self.wiring.unacked():  # noqa: ASYNC110 - at the end, for a moment
             await asyncio.sleep(0.002)
 
     def _handover(self) -> bytes | None:

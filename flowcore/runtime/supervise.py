@@ -18,7 +18,7 @@ from flowcore.runtime.forkclient import ForkServer
 from flowcore.runtime.intensity import Intensity, Suspects
 from flowcore.runtime.link import LinkClosed, RequestFailed
 from flowcore.runtime.page import DRAINING, RUNNING
-from flowcore.runtime.process import Bye, Listener, NodeProcess, StartFailed, describe
+from flowcore.runtime.process import LAST_ACKS_S, Bye, Listener, NodeProcess, StartFailed, describe
 
 ANSWER_TIMEOUT_S = 10.0
 
@@ -199,7 +199,7 @@ class Supervised:
             old = self._current
             if old is not None:
                 self._expected.add(old)
-                bye = await old.stop(self._drain_s(), quick=False)
+                bye = await old.stop(self._drain_s())
                 self._retire(old, bye)
             if process.ended is not None:  # it died while the old one finished: there is nothing to go back to
                 self._next = None
@@ -312,8 +312,8 @@ class Supervised:
 
     # The end
 
-    async def stop(self, drain_s: float | None = None, quick: bool = False) -> Bye:
-        """Stop for good: finish what is in the handler, end, start no other. `quick`: wait for no acks of outputs."""
+    async def stop(self, drain_s: float | None = None, acks_s: float = LAST_ACKS_S) -> Bye:
+        """Stop for good: finish what is in the handler, wait for acks of outputs for `acks_s`, end, start no other."""
         self._cancel_restart()
         async with self._turn:
             self._cancel_restart()
@@ -323,7 +323,7 @@ class Supervised:
             process = self._current
             if process is not None:
                 self._expected.add(process)
-                bye = await process.stop(self._drain_s() if drain_s is None else drain_s, quick)
+                bye = await process.stop(self._drain_s() if drain_s is None else drain_s, acks_s)
                 self._retire(process, bye)
                 self.handover = None
             self._set("stopped")

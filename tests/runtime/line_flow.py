@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 NODES = '''
-import asyncio, os, signal, sys, time
+import asyncio, fcntl, os, signal, sys, time
 from flowcore.node import In, Node, NodeConfig, Out, field
 
 class Count(Node):
@@ -58,7 +58,7 @@ class Tally(Node):
         return message.derive(float(self.state["n"]))
 
 class Write(Node):
-    """Appends each number to a file."""
+    """Appends each number to a file; whoever locks the file holds it up."""
     type = "hosttest/write"
     class Config(NodeConfig):
         path: str = field("", description="The file")
@@ -68,6 +68,7 @@ class Write(Node):
         print("a warning", file=sys.stderr)
     def on_message(self, message):
         with open(self.config.path, "a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             file.write(f"{message.payload:g}\\n")
 
 class Slow(Node):

@@ -1,5 +1,7 @@
 """Replicas that come and go under load, at either end of a wire and across flows: every number arrives."""
 
+import asyncio
+import fcntl
 import json
 
 import pytest
@@ -38,6 +40,20 @@ async def test_every_number_arrives_once_while_there_are_several(host, tmp_path)
     """From two up and down: a replica that goes finishes what it took."""
     out = tmp_path / "out"
     await run_steps(host, out, [{"add": n} for n in (2, 4, 2, 3, 2)])
+    assert sorted(await whole(out)) == WHOLE
+
+
+async def test_a_replica_that_goes_waits_for_the_acks_of_what_it_sent(host, tmp_path):
+    """Else another replica would make it again: here the consumer stands still when the replica is to go."""
+    out = tmp_path / "out"
+    await host.deploy(scaled(out, add=3), "line.json")
+    await lines_of(out, 200)
+    with out.open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # the consumer's handler waits for it
+        await until(lambda: sum(one.handled for one in host.status("line")[0].nodes if one.node == "add") > 400)
+        deploying = asyncio.create_task(host.deploy(scaled(out, add=2), "line.json"))
+        assert not (await asyncio.wait({deploying}, timeout=0.5))[0]  # it waits
+    assert not (await deploying).failed
     assert sorted(await whole(out)) == WHOLE
 
 
