@@ -6,4 +6,6 @@ from flowcore.node import Node, hookimpl
 @hookimpl
 def flowcore_node_types() -> list[type[Node]]:
     """The node types of this folder."""
-    return []
+    from flowcore_nodes.vision.camera import Camera
+
+    return [Camera]
