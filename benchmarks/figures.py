@@ -27,7 +27,8 @@ from flowcore.bus.permissions import full_user, node_user
 from flowcore.bus.server import EmbeddedServer
 from flowcore.flow.validate import check
 from flowcore.runtime.control import ControlServices
-from flowcore.runtime.host import Host, HostOptions
+from flowcore.runtime.host import Host
+from flowcore.runtime.options import HostOptions
 from flowcore.runtime.typelist import read
 from flowcore.runtime.zygote import ScriptZygote
 from flowcore.script.client import ScriptWorker

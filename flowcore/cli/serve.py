@@ -20,8 +20,9 @@ from flowcore.cli.summary import not_drained, summary
 from flowcore.gateway.process import Gateway, GatewayFailed, GatewayOptions
 from flowcore.runtime.control import OPERATIONS, ControlError, ControlServices
 from flowcore.runtime.control.errors import explain
-from flowcore.runtime.host import Host, HostOptions
+from flowcore.runtime.host import Host
 from flowcore.runtime.notify import Notifier
+from flowcore.runtime.options import HostOptions
 from flowcore.runtime.results import HostError, HostLocked, Undrained
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Serve:
             raise out.Failed(*_cut(str(e)), pid=e.pid) from None
         except Untrusted as e:
             do = "Give the file with the certificates to trust: --nats-ca FILE"
-            raise out.Failed(f"the bus at {host.url}: {e}", do) from None
+            raise out.Failed(f"the bus at {host.bus.url}: {e}", do) from None
         except HostError as e:  # its name is taken
             raise out.Failed(*_cut(str(e))) from None
         except (RuntimeError, OSError) as e:  # the bus or its storage
@@ -235,10 +236,10 @@ class Serve:
 
     def _other_ports(self, host: Host) -> list[str]:
         """A port that is not the one asked for surprises whoever has it in a client's settings."""
-        if host.server is None:
+        if host.bus.server is None:
             return []
         asked = {"NATS": self._options.nats_port, "MQTT": self._options.mqtt_port}
-        got = {"NATS": urlsplit(host.server.url).port, "MQTT": host.server.mqtt_port}
+        got = {"NATS": urlsplit(host.bus.server.url).port, "MQTT": host.bus.server.mqtt_port}
         return [
             f"port {asked[what]} was taken: {what} has {got[what]} in this folder, and keeps it"
             for what in asked

@@ -16,7 +16,7 @@ from flowcore.bus.connection import Connection
 from flowcore.bus.storage import DESIRED, FLOWS
 from flowcore.runtime.logs import event
 from flowcore.runtime.plans import Desired
-from flowcore.runtime.results import StaleRevision
+from flowcore.runtime.results import StaleRevision, UnknownFlow
 
 _LOOK_AGAIN_S = (0.0, 0.02, 0.1, 0.5, 2.0)
 REREAD_S = 60.0
@@ -79,6 +79,24 @@ class FlowStore:
             self._take_flow(await self._flows.get(flow))
         for flow in await self._desired.keys():
             self._take_desired(await self._desired.get(flow))
+
+    def flows(self) -> list[str]:
+        """Ids of all flows that are not deleted."""
+        return sorted(flow for flow, stored in self.documents.items() if stored.document is not None)
+
+    def known(self, flow: str) -> str:
+        """The same id.
+
+        Raises:
+            UnknownFlow
+        """
+        if flow not in (flows := self.flows()):
+            raise UnknownFlow(flow, flows)
+        return flow
+
+    def wish(self, flow: str) -> Desired:
+        """What is desired of a flow that is there."""
+        return self.desired.get(self.known(flow), Desired())
 
     async def put(self, flow: str, document: dict[str, Any], source: str, based_on: int | None) -> StoredFlow:
         """Store a document as a new revision, unless it is the newest already.

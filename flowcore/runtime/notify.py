@@ -107,4 +107,4 @@ class Notifier:
         nodes = [node for flow in flows for node in flow.nodes]
         running = sum(node.state in ("running", "paused", "bypassed") for node in nodes)
         flows_now = "1 flow" if len(flows) == 1 else f"{len(flows)} flows"
-        return f"{flows_now}, {running} of {len(nodes)} nodes running, NATS at {self._host.url}"
+        return f"{flows_now}, {running} of {len(nodes)} nodes running, NATS at {self._host.bus.url}"

@@ -82,7 +82,7 @@ class Motion:
                 before = None
                 await asyncio.sleep(0.001)
             elif marks == before and await self._are_streams_done():
-                await self._host.connection.flush()  # what they sent has come to us
+                await self._host.bus.connection.flush()  # what they sent has come to us
                 self._is_at_rest = True
                 return
             else:
@@ -114,7 +114,7 @@ class Motion:
     async def _are_streams_done(self) -> bool:
         if not self._streams:
             return True
-        jetstream = self._host.connection.jetstream()
+        jetstream = self._host.bus.connection.jetstream()
         found = await asyncio.gather(*(jetstream.consumer_info(*one) for one in self._streams))
         is_held = any(one.state == "paused" for one in self.processes())
         return all(not one.num_pending and (is_held or not one.num_ack_pending) for one in found)

@@ -17,7 +17,8 @@ from flowcore.bus import storage
 from flowcore.client.tensor import Memory
 from flowcore.flow.types import NodeTypeInfo
 from flowcore.node.clock import SharedTime
-from flowcore.runtime.host import Host, HostOptions
+from flowcore.runtime.host import Host
+from flowcore.runtime.options import HostOptions
 
 BEGINS_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z, where time stands when a case does not say
 _STUBS = "flowcore_test_stubs"
@@ -50,7 +51,7 @@ class Rig:
             )
             self.host = Host(options)
             await self.host.start()
-            self.memory = Memory(Fetcher(self.host.connection, "_INBOX"))
+            self.memory = Memory(Fetcher(self.host.bus.connection, "_INBOX"))
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
@@ -88,7 +89,7 @@ class Rig:
             await host.remove(flow)
         for name in host.secrets.names():
             host.secrets.remove(name)
-        jetstream = host.connection.jetstream()
+        jetstream = host.bus.connection.jetstream()
         buckets = (f"KV_{storage.STATE}", f"KV_{storage.CONTEXT}", storage.GIVEN_UP)
         await asyncio.gather(*(jetstream.purge_stream(name) for name in buckets))
 

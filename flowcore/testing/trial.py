@@ -67,7 +67,7 @@ class Trial:
             raise NotRunnable("\n".join(layout))
         self.layout: Layout = layout
         document = with_stubs(with_env(ready.flow, ready.env, str(self.folder)), layout, ready.stubs)
-        self.recorder = Recorder(host.connection, self.flow, self._rig.memory)
+        self.recorder = Recorder(host.bus.connection, self.flow, self._rig.memory)
         self._rig.secrets(ready.secrets)
         begins_s = ready.case.begins_s()
         self._rig.time.now_s = BEGINS_S if begins_s is None else begins_s
@@ -100,7 +100,7 @@ class Trial:
                 self.motion.stir()  # the world goes on beside its time
             await self.motion.settle()
         else:
-            await self._host.connection.flush()
+            await self._host.bus.connection.flush()
 
     def _stir(self) -> None:
         if self.motion is not None:
@@ -191,7 +191,7 @@ class Trial:
         self._stir()
         await self.settle()
         try:
-            await self._host.kill(self.flow, node)
+            await self._host.steer.kill(self.flow, node)
         except HostError as e:
             raise NotRunnable(str(e)) from None
         self._stir()

@@ -159,8 +159,9 @@ async def test_a_member_is_ready_while_its_bus_is_away(flowcore, manager):
 
 def test_a_manager_that_went_away_disturbs_nobody(tmp_path):
     """Whoever listened is gone: what is told goes nowhere."""
-    from flowcore.runtime.host import Host, HostOptions
+    from flowcore.runtime.host import Host
     from flowcore.runtime.notify import Notifier
+    from flowcore.runtime.options import HostOptions
 
     async def told() -> None:
         environ = {"NOTIFY_SOCKET": str(tmp_path / "gone"), "OTHER": "1"}

@@ -12,7 +12,8 @@ from flowcore_nodes.iot.simulated import machine
 from flowcore.bus.envelope import unpack
 from flowcore.flow.format import format_flow
 from flowcore.runtime.control.nodes import StatusRequest, status
-from flowcore.runtime.host import Host, HostOptions
+from flowcore.runtime.host import Host
+from flowcore.runtime.options import HostOptions
 from flowcore.simulate.devices import make
 from flowcore.simulate.player import Broker, Player
 
@@ -77,7 +78,7 @@ async def test_the_factory_cools_what_runs_hot(host, tmp_path, monkeypatch):
     events = tmp_path / "events.jsonl"
     await deploy(host, example("factory", LIMIT_C=55, CLEAR_C=54, WINDOW_S=0.5, EVENTS=str(events)))
     machines = make("machines", 2, seed=4)
-    broker = Broker("127.0.0.1", host.server.mqtt_port, host.user, host.password)
+    broker = Broker("127.0.0.1", host.bus.server.mqtt_port, host.bus.user, host.bus.password)
     said: asyncio.Queue[str] = asyncio.Queue()
     player = Player(broker, machines, rate_hz=20, on_event=said.put_nowait)
     playing = asyncio.create_task(player.run())
@@ -111,7 +112,9 @@ async def test_numbers_sums_ten_at_a_time(host, tmp_path):
 async def test_hello_greets(host):
     """The script runs, and counts."""
     shown: asyncio.Queue[str] = asyncio.Queue()
-    await host.connection.subscribe("flow.hello.show.debug", lambda subject, data, *_: shown.put_nowait(unpack(data)))
+    await host.bus.connection.subscribe(
+        "flow.hello.show.debug", lambda subject, data, *_: shown.put_nowait(unpack(data))
+    )
     await deploy(host, example("hello"))
     async with asyncio.timeout(20):
         for n in (1, 2):
@@ -130,13 +133,13 @@ async def test_resilience_books_every_order_or_says_why_not(host, tmp_path):
 async def test_meters_make_an_overview(host):
     """What programs outside publish comes back as one map, at a change that counts."""
     said: asyncio.Queue[dict] = asyncio.Queue()
-    await host.connection.subscribe("plant.overview", lambda subject, data, *_: said.put_nowait(json.loads(data)))
+    await host.bus.connection.subscribe("plant.overview", lambda subject, data, *_: said.put_nowait(json.loads(data)))
     await deploy(host, example("meters"))
     async with asyncio.timeout(20):  # what is published before it listens is for nobody
         while "listening" not in str(host.status("meters")):  # noqa: ASYNC110 - the host tells nobody
             await asyncio.sleep(0.02)
     for room, kw in (("hall", 3.2), ("office", 1.0), ("hall", 3.25), ("hall", 4.0)):
-        host.connection.publish(f"plant.{room}.power", json.dumps({"kw": kw}).encode())
+        host.bus.connection.publish(f"plant.{room}.power", json.dumps({"kw": kw}).encode())
     async with asyncio.timeout(20):
         assert await said.get() == {"plant.hall.power": 3.2, "plant.office.power": 1.0}
         assert await said.get() == {"plant.hall.power": 4.0, "plant.office.power": 1.0}
@@ -146,7 +149,7 @@ async def test_packing_packs_each_order_once(host, tmp_path):
     """What was split up is together again, heavy items first; weight and photo of an order find each other."""
     book = tmp_path / "book.jsonl"
     shown: asyncio.Queue[dict] = asyncio.Queue()
-    await host.connection.subscribe("flow.packing.both.out.out", lambda subject, data, *_: shown.put_nowait(data))
+    await host.bus.connection.subscribe("flow.packing.both.out.out", lambda subject, data, *_: shown.put_nowait(data))
     await deploy(host, example("packing", BOOK=str(book), PER_S=100))
     lines = await json_lines(book, lambda lines: len(lines) >= 3)
     assert [[item["item"] for item in line] for line in lines[:3]] == [["axle", "bracket", "bolt", "washer"]] * 3
@@ -195,7 +198,9 @@ async def test_press_counts_strokes_in_batches(host, tmp_path):
 async def test_inbox_reads_what_is_dropped_there(host, tmp_path):
     """Good rows are written on, the bad one is told."""
     told: asyncio.Queue[dict] = asyncio.Queue()
-    await host.connection.subscribe("flow.inbox.wrong.debug", lambda subject, data, *_: told.put_nowait(unpack(data)))
+    await host.bus.connection.subscribe(
+        "flow.inbox.wrong.debug", lambda subject, data, *_: told.put_nowait(unpack(data))
+    )
     await deploy(host, example("inbox", INBOX=str(tmp_path / "in"), OUT=str(tmp_path / "out"), EVERY_S=1))
     async with asyncio.timeout(30):
         (reason,) = (await told.get())["value"]
@@ -214,14 +219,14 @@ async def test_commands_asks_again_until_somebody_answers(host, tmp_path):
     log, answers = tmp_path / "load.log", tmp_path / "answers.jsonl"
     await deploy(host, example("commands", LOG=str(log), ANSWERS=str(answers), EVERY_S=0.3))
     waiting: asyncio.Queue[dict] = asyncio.Queue()
-    await host.connection.subscribe(
+    await host.bus.connection.subscribe(
         "flow.commands.again.status", lambda subject, data, *_: waiting.put_nowait(unpack(data))
     )
     async with asyncio.timeout(30):
         while (await waiting.get())["text"] != "2 wait":
             pass
-    await host.connection.subscribe(
-        "advice.load", lambda subject, data, reply, headers: host.connection.publish(reply, b'{"load":%s}' % data)
+    await host.bus.connection.subscribe(
+        "advice.load", lambda subject, data, reply, headers: host.bus.connection.publish(reply, b'{"load":%s}' % data)
     )
     lines = await json_lines(answers, lambda lines: len(lines) >= 4)
     logged = log.read_text().splitlines()

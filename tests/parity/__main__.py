@@ -12,7 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.peers.install import CACHE, Installed, NotInstalled, node_red
-from flowcore.runtime.host import Host, HostOptions
+from flowcore.runtime.host import Host
+from flowcore.runtime.options import HostOptions
 from flowcore.runtime.typelist import read
 from flowcore.runtime.zygote import ScriptZygote
 from tests.parity import cases, recorded, table, theirs

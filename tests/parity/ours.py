@@ -146,7 +146,7 @@ class Deployed:
                     msg = {**one["meta"], "payload": one["payload"], "topic": one["topic"]}
                     outcomes[id].append({"port": number, "msg": msg})
 
-        await self._host.connection.subscribe(f"flow.{flow}.>", heard)
+        await self._host.bus.connection.subscribe(f"flow.{flow}.>", heard)
         result = await self._host.deploy(json.dumps(document), "parity.json")
         if result.failed or result.problems:
             raise NotImported(f"{result.failed} {result.problems}")
@@ -168,9 +168,9 @@ class Deployed:
                 await asyncio.sleep(step["wait_ms"] / 1000)
             elif case.between_ms > _AS_FAST_AS_IT_GOES_MS:
                 with contextlib.suppress(TimeoutError):  # what comes of it is among the errors
-                    await self._host.connection.request(into, pack(message_of(step)), timeout=10)
+                    await self._host.bus.connection.request(into, pack(message_of(step)), timeout=10)
             else:
-                self._host.connection.publish(into, pack(message_of(step)))
+                self._host.bus.connection.publish(into, pack(message_of(step)))
                 await asyncio.sleep(case.between_ms / 1000)
         await asyncio.sleep(case.after_ms / 1000 + LATER_S)
 

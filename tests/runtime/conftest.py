@@ -21,7 +21,8 @@ def plugin(tmp_path, monkeypatch):
 @pytest.fixture
 async def make_host(tmp_path, plugin):
     """Starts hosts on one data folder, one after the other; stops what still runs."""
-    from flowcore.runtime.host import Host, HostOptions
+    from flowcore.runtime.host import Host
+    from flowcore.runtime.options import HostOptions
 
     hosts = []
 

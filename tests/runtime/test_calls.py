@@ -55,7 +55,7 @@ async def test_calls_into_another_flow_survive_kill_9_of_both_sides(host, tmp_pa
     await deployed(host, subroutine("sub", 1000), caller(out, timeout_s=3.0))
     for count, who in ((40, ("main", "call")), (100, ("sub", "add")), (160, ("main", "call")), (220, ("sub", "add"))):
         await lines_of(out, count)
-        await host.kill(*who)
+        await host.steer.kill(*who)
     await until(lambda: {*numbers_in(out)} | failed(out) >= {n + 1000.0 for n in range(1, 301)})
     assert len(numbers_in(out)) < 320 + 2 * 100  # again only what was in flight
 
@@ -70,16 +70,16 @@ def failed(out):
 async def test_a_callee_that_stands_still_times_out_and_the_caller_lives_on(host, tmp_path):
     """The error goes to the catch with its message; when the callee goes on, what it answers late is only counted."""
     out, said = tmp_path / "out", []
-    await host.connection.subscribe("flow.main.call.status", lambda subject, data, *_: said.append(unpack(data)))
+    await host.bus.connection.subscribe("flow.main.call.status", lambda subject, data, *_: said.append(unpack(data)))
     await deployed(host, subroutine("sub", 1000), caller(out, to=20, timeout_s=0.5, max_in_flight=5))
     await lines_of(out, 20)
-    await host.pause("sub", "add")
+    await host.steer.pause("sub", "add")
     for n in (21, 22, 23):
-        await host.inject("main", "call", "in", float(n))
+        await host.steer.inject("main", "call", "in", float(n))
     await until(lambda: failed(out) == {1021.0, 1022.0, 1023.0})
-    await host.resume("sub", "add")
+    await host.steer.resume("sub", "add")
     await until(lambda: any(status["text"] == "2 answers came late" for status in said))
-    await host.inject("main", "call", "in", 24.0)
+    await host.steer.inject("main", "call", "in", 24.0)
     assert (await lines_of(out, 21))[20:] == [1024.0]
 
 
@@ -112,7 +112,7 @@ async def test_a_call_from_inside_its_own_callee_needs_room(host, tmp_path):
     }
     wires = ["again.out > call.in", "call.out > back.in", "catch.out > failed.in"]
     await deployed(host, flow("self", nodes, wires))
-    await host.inject("self", "call", "in", 1.0)
+    await host.steer.inject("self", "call", "in", 1.0)
     await until(lambda: failed(tmp_path / "out") == {1001.0})
 
 

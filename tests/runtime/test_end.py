@@ -15,7 +15,8 @@ from line_flow import chain, lines_of
 PROGRAM = """
 import asyncio, json, sys
 from pathlib import Path
-from flowcore.runtime.host import Host, HostOptions
+from flowcore.runtime.host import Host
+from flowcore.runtime.options import HostOptions
 
 async def main():
     host = Host(HostOptions(folder=Path(sys.argv[1]), nats_port=0, mqtt_port=0, drain_s=float(sys.argv[3])))

@@ -9,7 +9,8 @@ import pytest
 from line_flow import chain, lines_of, pids, until
 
 from flowcore.bus.bucket import Bucket
-from flowcore.runtime.host import Host, HostOptions
+from flowcore.runtime.host import Host
+from flowcore.runtime.options import HostOptions
 
 SLOW = {"to": 100000, "pause_s": 0.005}
 
@@ -55,7 +56,7 @@ async def test_a_node_past_its_memory_limit_is_killed(host, tmp_path):
 
 async def test_a_document_put_into_the_bucket_by_others_is_applied(host, tmp_path):
     """The bucket is the interface: whoever writes it deploys; what is no flow is refused and what ran goes on."""
-    bucket = Bucket(host.connection, "flows")
+    bucket = Bucket(host.bus.connection, "flows")
     value = json.dumps({"document": json.loads(chain(tmp_path / "out", count=SLOW)), "source": "elsewhere"}).encode()
     revision = await bucket.put("line", value)
     result = await asyncio.wait_for(host.reconciler.applied("line", revision), 10)
@@ -72,27 +73,27 @@ async def test_a_document_put_into_the_bucket_by_others_is_applied(host, tmp_pat
 async def test_while_the_bus_is_away_a_deploy_says_so_and_what_runs_goes_on(host, tmp_path):
     await host.deploy(chain(tmp_path / "out", count=SLOW), "line.json")
     before = pids(host)
-    os.kill(host.server.pid, signal.SIGSTOP)
+    os.kill(host.bus.server.pid, signal.SIGSTOP)
     try:
         with pytest.raises(TimeoutError, match="bus does not answer"):
             await host.deploy(chain(tmp_path / "out", count=SLOW, add={"to_add": 1}), "line.json")
     finally:
-        os.kill(host.server.pid, signal.SIGCONT)
+        os.kill(host.bus.server.pid, signal.SIGCONT)
     assert pids(host) == before
-    await until(lambda: host.connection.is_up)
+    await until(lambda: host.bus.connection.is_up)
     result = await host.deploy(chain(tmp_path / "out", count=SLOW, add={"to_add": 1}), "line.json")
     assert result.restarted == ("add",)
 
 
 async def test_a_bus_that_was_there_before_is_used(host, tmp_path):
     """`--nats`: a member on the first one's server, with user and password in the URL."""
-    url = host.url.replace("nats://", f"nats://{host.user}:{host.password}@")
+    url = host.bus.url.replace("nats://", f"nats://{host.bus.user}:{host.bus.password}@")
     second = Host(HostOptions(folder=tmp_path / "second", nats_url=url, host="second"))
     await second.start()
     try:
-        assert second.server is None and second.url == host.url
+        assert second.bus.server is None and second.bus.url == host.bus.url
         run = json.loads((tmp_path / "second" / "run.json").read_text())
-        assert run["url"] == host.url and run["user"] == host.user
+        assert run["url"] == host.bus.url and run["user"] == host.bus.user
     finally:
         await second.stop()
 
@@ -106,9 +107,9 @@ async def test_a_secret_that_is_not_there_fails_the_node_with_its_name(host, tmp
     await lines_of(tmp_path / "out", 5)
     host.secrets.remove("where")
     write = host.reconciler.runs["line"].processes["write"]
-    await host.kill("line", "write")
+    await host.steer.kill("line", "write")
     await write.until("failed")
     assert "where" in write.reason
     host.secrets.set("where", str(tmp_path / "again"))
-    await host.restart("line", "write")
+    await host.steer.restart("line", "write")
     assert await lines_of(tmp_path / "again", 5)

@@ -12,7 +12,8 @@ from line_flow import install, until
 
 from flowcore.bus.config import nats_server_program
 from flowcore.client import BufferExpired, connect
-from flowcore.runtime.host import Host, HostOptions
+from flowcore.runtime.host import Host
+from flowcore.runtime.options import HostOptions
 
 MORE = '''
 class Look(Node):
@@ -45,7 +46,7 @@ async def machines(tmp_path, plugin):
         main = Host(HostOptions(folder=tmp_path / "main", host_id="here", nats_url=nats_url, **options))
         await main.start()
         hosts.append(main)
-        url = nats_url or main.url.replace("nats://", f"nats://{main.user}:{main.password}@")
+        url = nats_url or main.bus.url.replace("nats://", f"nats://{main.bus.user}:{main.bus.password}@")
         edge = Host(HostOptions(folder=tmp_path / "edge", host="edge", host_id="there", nats_url=url, **options))
         await edge.start()
         hosts.append(edge)
@@ -77,7 +78,7 @@ def on_edge(config, **settings):
 async def errors_of(main):
     """All that nodes publish on `.error` from now on."""
     found = []
-    await main.connection.subscribe("flow.frames.*.error", lambda subject, data, reply, headers: found.append(data))
+    await main.bus.connection.subscribe("flow.frames.*.error", lambda subject, data, reply, headers: found.append(data))
     return found
 
 

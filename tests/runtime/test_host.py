@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from line_flow import chain, lines_of, numbers_in, pids, until
 
-from flowcore.runtime.host import Host, HostOptions
+from flowcore.runtime.host import Host
+from flowcore.runtime.options import HostOptions
 from flowcore.runtime.results import DeployRefused, HostError, HostLocked, StaleRevision, UnknownFlow
 
 
@@ -86,7 +87,7 @@ async def test_kill_9_of_each_node_loses_nothing(host, tmp_path):
     await host.deploy(chain(out, count={"to": 600}), "line.json")
     for number, node in enumerate(["add", "count", "write", "add"]):
         await lines_of(out, 50 * (number + 1))
-        (pid,) = await host.kill("line", node)
+        (pid,) = await host.steer.kill("line", node)
         run = host.reconciler.runs["line"].processes[node]
         await run.until("restarting")
         await run.until("running")
@@ -158,12 +159,12 @@ async def test_stop_start_pause_resume_and_remove(host, tmp_path):
     out = tmp_path / "out"
     await host.deploy(chain(out, count={"to": 400}), "line.json")
     await lines_of(out, 20)
-    await host.pause("line", "write")
+    await host.steer.pause("line", "write")
     assert {node.node: node.state for node in host.status("line")[0].nodes}["write"] == "paused"
-    await host.resume("line", "write")
-    stopped = await host.stop_flow("line")
+    await host.steer.resume("line", "write")
+    stopped = await host.steer.stop_flow("line")
     assert set(stopped.stopped) == {"count", "add", "write"} and host.status("line")[0].wanted == "stopped"
-    started = await host.start_flow("line")
+    started = await host.steer.start_flow("line")
     assert started.started == ("count", "add", "write")
     assert list(dict.fromkeys(await lines_of(out, 400))) == list(range(1, 401))
     await host.remove("line")
@@ -175,15 +176,15 @@ async def test_stop_start_pause_resume_and_remove(host, tmp_path):
 async def test_inject_last_and_bypass(host, tmp_path):
     out = tmp_path / "out"
     await host.deploy(chain(out, count={"to": 0}, add={"to_add": 5}), "line.json")
-    await host.inject("line", "add", payload=1)
+    await host.steer.inject("line", "add", payload=1)
     assert await lines_of(out, 1) == [6]
-    assert (await host.last("line", "add"))["payload"] == 6
-    assert await host.last("line", "count") is None
-    await host.bypass("line", "add")
-    await host.inject("line", "add", "value", payload=1)
+    assert (await host.steer.last("line", "add"))["payload"] == 6
+    assert await host.steer.last("line", "count") is None
+    await host.steer.bypass("line", "add")
+    await host.steer.inject("line", "add", "value", payload=1)
     assert await lines_of(out, 2) == [6, 1]
     with pytest.raises(HostError, match="valu"):
-        await host.inject("line", "add", "valu", payload=1)
+        await host.steer.inject("line", "add", "valu", payload=1)
 
 
 async def test_replicas_share_and_scale(host, tmp_path):
@@ -221,13 +222,13 @@ async def test_what_is_paused_does_not_hold_up_the_end_and_is_named(make_host, t
     host = await make_host(drain_s=30.0)
     await host.deploy(chain(out, count={"to": 300, "pause_s": 0.005}), "line.json")
     await lines_of(out, 5)
-    await host.pause("line", "write")
+    await host.steer.pause("line", "write")
     await until(lambda: host.status("line")[0].nodes[0].stats.get("sent", 0) > 100)
     async with asyncio.timeout(10):
         undrained = await host.stop()
     assert {one.wire for one in undrained} & {"add.sum>write.value", "count.out>add.value"}
     host = await make_host()
-    await host.resume("line", "write")
+    await host.steer.resume("line", "write")
     assert sorted(set(await lines_of(out, 300))) == list(range(1, 301))
 
 
@@ -244,7 +245,7 @@ async def test_the_bus_dies_and_comes_back(host, tmp_path):
     await host.deploy(chain(out, count={"to": 800}), "line.json")
     await lines_of(out, 50)
     before = pids(host)
-    os.kill(host.server.pid, signal.SIGKILL)
+    os.kill(host.bus.server.pid, signal.SIGKILL)
     await until(lambda: set(numbers_in(out)) == set(range(1, 801)), 30)
     assert pids(host) == before
     result = await host.deploy(chain(out, count={"to": 800}, add={"to_add": 1}), "line.json")
@@ -254,7 +255,7 @@ async def test_the_bus_dies_and_comes_back(host, tmp_path):
 async def test_output_is_in_the_log_and_on_the_bus(host, tmp_path):
     """What a node prints, with flow and node, as JSON lines; errors of a crash too."""
     heard = []
-    await host.connection.subscribe("flow.line.write.log", lambda subject, data, reply, headers: heard.append(data))
+    await host.bus.connection.subscribe("flow.line.write.log", lambda subject, data, reply, headers: heard.append(data))
     await host.deploy(chain(tmp_path / "out"), "line.json")
     await lines_of(tmp_path / "out", 10)
     entries = [json.loads(line) for line in Path(host.log_file).read_text().splitlines()]

@@ -11,8 +11,9 @@ from line_flow import chain, lines_of, numbers_in, until
 
 from flowcore.client import connect
 from flowcore.runtime.control import ControlServices
-from flowcore.runtime.host import Host, HostOptions
+from flowcore.runtime.host import Host
 from flowcore.runtime.hosts.presence import NameTaken
+from flowcore.runtime.options import HostOptions
 from flowcore.runtime.results import DeployRefused
 
 
@@ -36,7 +37,7 @@ class Machines:
         folder = self.folder / name
         if name != "main":
             main = self.running["main"][0]
-            url = main.url.replace("nats://", f"nats://{main.user}:{main.password}@")
+            url = main.bus.url.replace("nats://", f"nats://{main.bus.user}:{main.bus.password}@")
             options = {"host": name, "nats_url": url, **options}
         host = Host(HostOptions(folder=folder, nats_port=0, mqtt_port=0, drain_s=5.0, **options))
         await host.start()
@@ -148,10 +149,10 @@ async def test_a_source_moves_with_what_nobody_had_acked(machines, tmp_path):
     await main.deploy(placed(out, {}, count={"to": 900, "pause_s": 0.002}), "line.json")
     await lines_of(out, 50)
     for number, host in enumerate(["edge1", "main", "edge1"]):
-        await main.pause("line", "add")  # so that much is un-acked
+        await main.steer.pause("line", "add")  # so that much is un-acked
         result = await main.deploy(placed(out, {"count": host}, count={"to": 900, "pause_s": 0.002}), "line.json")
         assert result.moved == ("count",)
-        await main.resume("line", "add")
+        await main.steer.resume("line", "add")
         await lines_of(out, 100 * (number + 1))
     assert edge.reconciler.runs["line"].processes["count"].is_up
     await until(lambda: set(numbers_in(out)) == set(range(1, 901)), 60)
@@ -194,7 +195,7 @@ async def test_a_node_of_a_host_that_is_gone_moves_after_a_while(machines, tmp_p
         os.kill(one.pid, signal.SIGKILL)
     edge.reconciler.runs["line"].processes["add"].kill_all()
     await edge.shared.presence.be_silent()
-    await edge.connection.close()
+    await edge.bus.connection.close()
     result = await main.deploy(text("main"), "line.json")
     assert result.moved == ("add",) and result.took_s < 10
     await until(lambda: set(numbers_in(out)) == set(range(1, 601)), 30)
@@ -206,7 +207,7 @@ async def test_a_host_that_was_taken_for_gone_does_no_harm_when_it_comes_back(ma
     monkeypatch.setattr("flowcore.runtime.hosts.presence.GONE_S", 3.0)
     monkeypatch.setattr("flowcore.runtime.hosts.presence.AWAY_S", 2.0)
     main = await machines.start()
-    url = main.url.replace("nats://", f"nats://{main.user}:{main.password}@")
+    url = main.bus.url.replace("nats://", f"nats://{main.bus.user}:{main.bus.password}@")
     command = ["-m", "flowcore.cli", "up", "--host", "edge1", "--nats", url, "--data", str(tmp_path / "edge1")]
     edge = await asyncio.create_subprocess_exec(sys.executable, *command)
     try:
@@ -242,7 +243,7 @@ async def test_a_host_that_was_taken_for_gone_does_no_harm_when_it_comes_back(ma
 async def test_names_are_taken_once(machines, tmp_path):
     """A second main, and a second member of the same name, are told who has it; one that ended gives it back."""
     main, _ = await machines.start(), await machines.start("edge1")
-    url = main.url.replace("nats://", f"nats://{main.user}:{main.password}@")
+    url = main.bus.url.replace("nats://", f"nats://{main.bus.user}:{main.bus.password}@")
     with pytest.raises(NameTaken, match=rf"the main host of this bus runs on .*, process {os.getpid()}; join"):
         await Host(HostOptions(folder=tmp_path / "second", nats_url=url)).start()
     with pytest.raises(NameTaken, match="host 'edge1' of this bus runs on"):
@@ -272,5 +273,5 @@ async def test_a_failed_consumer_on_another_host_is_told_to_its_producer(machine
     await main.deploy(json.dumps(document), "line.json")
     await until(lambda: numbers_in(out)[-1:] == [3000.0], 40)
     assert states(await main.everywhere())["bad"] == ("edge1", "failed")
-    await main.restart("line", "count")  # its successor asks, and hears of it again
+    await main.steer.restart("line", "count")  # its successor asks, and hears of it again
     await asyncio.sleep(0)

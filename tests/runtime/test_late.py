@@ -75,7 +75,7 @@ async def test_a_deploy_that_changes_it_ends_it_and_starts_another(host, tmp_pat
     assert await lines_of(tmp_path / "out", 50) == list(range(1, 51))
 
     await host.deploy(with_slow(tmp_path, tmp_path / "never", count={"to": 50}), "line.json")
-    restarting = asyncio.create_task(host.restart("line", "slow"))
+    restarting = asyncio.create_task(host.steer.restart("line", "slow"))
     await until(lambda: not host.reconciler.runs["line"].late.waiting())
     (tmp_path / "never").touch()
     await restarting

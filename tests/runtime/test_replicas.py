@@ -116,9 +116,9 @@ async def test_a_replica_that_is_killed_loses_nothing_while_others_come(host, tm
     out = tmp_path / "out"
     await host.deploy(scaled(out, add=2), "line.json")
     await lines_of(out, 300)
-    await host.kill("line", "add")
+    await host.steer.kill("line", "add")
     assert not (await host.deploy(scaled(out, add=4), "line.json")).failed
     await until(lambda: all(one.state == "running" for one in host.status("line")[0].nodes))
-    await host.kill("line", "add")
+    await host.steer.kill("line", "add")
     await host.deploy(scaled(out, add=1), "line.json")
     await whole(out)

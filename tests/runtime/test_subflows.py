@@ -51,13 +51,15 @@ def pids(host):
 async def test_a_changed_template_changes_its_instances_and_they_show_their_status(host):
     """The pid of every other process stays, also of the nodes of an instance that did not change."""
     badges, heard = [], []
-    await host.connection.subscribe("flow.f.three.status", lambda subject, data, *_: badges.append(unpack(data)))
-    await host.connection.subscribe("flow.f.heard.debug", lambda subject, data, *_: heard.append(unpack(data)["value"]))
+    await host.bus.connection.subscribe("flow.f.three.status", lambda subject, data, *_: badges.append(unpack(data)))
+    await host.bus.connection.subscribe(
+        "flow.f.heard.debug", lambda subject, data, *_: heard.append(unpack(data)["value"])
+    )
     result = await host.deploy(document(), "f.json")
     assert not result.failed and not result.problems, result
 
     assert await shown(host) == {"one": ("", ""), "two": ("", ""), "three": ("", ""), "three:plus": ("", "")}
-    await host.inject("f", "three:shows", "in", {"text": "hot", "kind": "warn"})
+    await host.steer.inject("f", "three:shows", "in", {"text": "hot", "kind": "warn"})
     await until(lambda: badges and heard)
     assert (badges[-1]["node"], badges[-1]["text"], badges[-1]["kind"]) == ("three", "hot", "warn")
     assert heard == [{"node": "three", "text": "hot", "kind": "warn"}]

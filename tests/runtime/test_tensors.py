@@ -56,7 +56,7 @@ async def killed_in_turn(host, nodes, is_over):
     async with asyncio.timeout(90):
         while not is_over():
             process = host.reconciler.runs["frames"].processes[nodes[0]]
-            (killed,) = await host.kill("frames", nodes[0])
+            (killed,) = await host.steer.kill("frames", nodes[0])
             await until(lambda: process.pid not in (None, killed))  # noqa: B023
             await process.until("running")
             nodes = [*nodes[1:], nodes[0]]
@@ -199,9 +199,9 @@ async def test_frames_on_a_durable_wire_outlive_their_slots(make_host, plain_ser
     options = {"delivery": "durable", "durable": {"max_bytes": 200 << 20}, "encode": encode}
     await host.deploy(flow(nodes, ["camera.frame > check.in"], **options), "frames.json")
     await until(lambda: len(lines(out)) >= 5)
-    await host.kill("frames", "check")
+    await host.steer.kill("frames", "check")
     await until(lambda: len(lines(out)) >= 15, timeout=40)
-    await host.kill("frames", "check")
+    await host.steer.kill("frames", "check")
     await until(lambda: len(set(lines(out))) >= 40, timeout=60)
     assert numbers(out) == list(range(1, 41))
 
@@ -211,7 +211,7 @@ async def test_a_frame_in_an_error_is_told_and_one_that_is_asked_for_shown(host,
     nodes = {"camera": ("camera", {"to": 2}), "fail": ("fail", {"path": "/nowhere/at/all"})}
     await host.deploy(flow(nodes, ["camera.frame > fail.in"]), "frames.json")
     await until(lambda: stats(host, "fail").get("given_up") == 2)
-    last = await host.last("frames", "camera")
+    last = await host.steer.last("frames", "camera")
     assert last["payload"]["frame"]["$tensor"]["shape"] == [480, 640, 3] and last["payload"]["n"] == 2
     answer = await retry(host, RetryRequest(flow="frames"))
     assert not answer.retried and ["too large" in why for why in answer.refused.values()] == [True, True]
@@ -251,6 +251,6 @@ async def test_small_arrays_come_in_from_outside(host, tmp_path):
     frame[:8] = np.frombuffer((7).to_bytes(8, "little"), np.uint8)
     forged = pack({"payload": {"n": 7, "frame": Extension(1, b"\x9b")}})
     for data in (pack({"payload": {"n": 7, "frame": frame}}), forged):
-        await host.connection.client.publish("flow.frames.check.in.in", data)
+        await host.bus.connection.client.publish("flow.frames.check.in.in", data)
     await until(lambda: lines(out) and stats(host, "check").get("malformed") == 1)
     assert numbers(out) == [7]

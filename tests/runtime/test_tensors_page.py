@@ -11,7 +11,8 @@ from frame_flow import NODES, flow
 from line_flow import install
 
 from flowcore.bus.access import AccessStore
-from flowcore.runtime.host import Host, HostOptions
+from flowcore.runtime.host import Host
+from flowcore.runtime.options import HostOptions
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = dict(
@@ -29,7 +30,7 @@ async def environment(tmp_path, monkeypatch):
     await host.start()
     text = flow({"camera": ("camera", {"to": 100_000, "pause_s": 0.02})}, []).replace('"id": "frames"', '"id": "line"')
     await host.deploy(text, "line.json")
-    yield os.environ | {"BUS_URL": host.url, "BUS_USER": "viewer", "BUS_PASSWORD": password}
+    yield os.environ | {"BUS_URL": host.bus.url, "BUS_USER": "viewer", "BUS_PASSWORD": password}
     await host.stop(0)
 
 

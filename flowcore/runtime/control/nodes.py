@@ -126,12 +126,12 @@ def _flow_now(host: "Host", flow: FlowStatus) -> FlowNow:
 
 def host_now(host: "Host") -> HostNow:
     """Where the host is reached and where it writes."""
-    mqtt_port = host.server.mqtt_port if host.server is not None else None
+    mqtt_port = host.bus.server.mqtt_port if host.bus.server is not None else None
     return HostNow(
         version=__version__,
         pid=os.getpid(),
         folder=str(host.folder.resolve()),
-        url=host.url,
+        url=host.bus.url,
         mqtt_port=mqtt_port,
         log=str(host.log_file.absolute()),
         host=host.options.host,
@@ -155,7 +155,7 @@ async def start(host: "Host", ask: Target) -> Deployed:
     """Run a stopped flow again; with a node: enable that node in the document, as a new revision."""
     if ask.node is not None:
         return await _set_disabled(host, ask.flow, ask.node, False)
-    return Deployed.of(await host.start_flow(ask.flow))
+    return Deployed.of(await host.steer.start_flow(ask.flow))
 
 
 @operation("stop")
@@ -163,27 +163,27 @@ async def stop(host: "Host", ask: Target) -> Deployed:
     """Stop a flow, upstream first; it stays stopped over restarts. With a node: disable that node in the document."""
     if ask.node is not None:
         return await _set_disabled(host, ask.flow, ask.node, True)
-    return Deployed.of(await host.stop_flow(ask.flow))
+    return Deployed.of(await host.steer.stop_flow(ask.flow))
 
 
 @operation("restart")
 async def restart(host: "Host", ask: Target) -> Done:
     """Replace the processes of a node (null: of all) without loss; a failed node is started anew."""
-    await host.restart(ask.flow, ask.node)
+    await host.steer.restart(ask.flow, ask.node)
     return Done()
 
 
 @operation("pause")
 async def pause(host: "Host", ask: Target) -> Done:
     """Handle nothing more: queues fill and push back."""
-    await host.pause(ask.flow, ask.node)
+    await host.steer.pause(ask.flow, ask.node)
     return Done()
 
 
 @operation("resume")
 async def resume(host: "Host", ask: Target) -> Done:
     """Undo `pause`."""
-    await host.resume(ask.flow, ask.node)
+    await host.steer.resume(ask.flow, ask.node)
     return Done()
 
 
@@ -196,7 +196,7 @@ class Switch(NodeAsked):
 @operation("bypass")
 async def bypass(host: "Host", ask: Switch) -> Done:
     """Send what comes in on to the first output of a fitting type, without the node's handler."""
-    await host.bypass(ask.flow, ask.node, ask.on)
+    await host.steer.bypass(ask.flow, ask.node, ask.on)
     return Done()
 
 
@@ -234,7 +234,7 @@ class Killed(Answer):
 @operation("kill")
 async def kill(host: "Host", ask: NodeAsked) -> Killed:
     """SIGKILL a node's processes, as a crash would; the supervisor restarts them."""
-    return Killed(pids=await host.kill(ask.flow, ask.node))
+    return Killed(pids=await host.steer.kill(ask.flow, ask.node))
 
 
 class Injected(NodeAsked):
@@ -252,7 +252,7 @@ async def inject(host: "Host", ask: Injected) -> Done:
         payload = from_jsonable(ask.payload)
     except ValueError as e:
         raise ControlError("invalid_request", str(e), where="payload") from None
-    await host.inject(ask.flow, ask.node, ask.port, payload, ask.topic)
+    await host.steer.inject(ask.flow, ask.node, ask.port, payload, ask.topic)
     return Done()
 
 
@@ -271,7 +271,7 @@ class Last(Answer):
 @operation("last")
 async def last(host: "Host", ask: LastAsked) -> Last:
     """The newest message of an output port."""
-    envelope: Any = await host.last(ask.flow, ask.node, ask.port)
+    envelope: Any = await host.steer.last(ask.flow, ask.node, ask.port)
     if isinstance(envelope, bytes):
         envelope = unpack(envelope)
     return Last(message=None if envelope is None else jsonable(envelope))

@@ -87,7 +87,7 @@ class Errors(Answer):
 @operation("errors")
 async def errors(host: "Host", ask: ErrorsRequest) -> Errors:
     """Messages that nodes gave up and no catch took: kept until they are tried again or the stream is full (64 MB)."""
-    stream = GivenUpStream(host.connection)
+    stream = GivenUpStream(host.bus.connection)
     found: list[Failure] = []
     total = await stream.count(
         ask.flow, ask.node
@@ -121,7 +121,7 @@ class Retried(Answer):
 @operation("retry")
 async def retry(host: "Host", ask: RetryRequest) -> Retried:
     """Give messages that were given up to their nodes again; each leaves the list when its node has it."""
-    stream = GivenUpStream(host.connection)
+    stream = GivenUpStream(host.bus.connection)
     if not ask.ids and ask.flow is None:
         raise ControlError(
             "invalid_request", "name ids, or a flow", where="ids", do="For example: flowcore retry --flow factory"
@@ -133,7 +133,7 @@ async def retry(host: "Host", ask: RetryRequest) -> Retried:
             await stream.remove(given_up.id)
             answer.forgotten.append(given_up.id)
         return answer
-    async with Inbox(host.connection) as inbox:
+    async with Inbox(host.bus.connection) as inbox:
         # Side by side, as far as a node's queue for messages from outside goes; in order, for what keeps order.
         for start in range(0, len(chosen), _AT_ONCE):
             some = chosen[start : start + _AT_ONCE]

@@ -38,7 +38,7 @@ class ControlServices:
         self._host = host
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._service = Service(
-            host.connection,
+            host.bus.connection,
             name=f"flowcore-host-{host.options.host}" if host.options.host else "flowcore",
             version=__version__,
             description="Control of a flowcore host: flows, nodes, revisions, records",

@@ -85,7 +85,7 @@ async def state_delete(host: "Host", ask: StateAsked) -> Done:
 async def _load(host: "Host", ask: NodeAsked) -> tuple[Record, RecordStore]:
     if ask.flow not in host.flows():
         await host.document(ask.flow)  # says which flows there are
-    store = record_store(host.connection, host.state_key(ask.flow, ask.node))
+    store = record_store(host.bus.connection, host.state_key(ask.flow, ask.node))
     async with asyncio.timeout(_PATIENCE_S):
         return await store.load(), store
 
@@ -104,7 +104,7 @@ async def _change(host: "Host", ask: NodeAsked, change: Any) -> None:
     else:
         raise ControlError("refused", "the node writes its state faster than it could be changed", do="Stop it first.")
     with contextlib.suppress(UnknownNode):  # not running: its next process reads the new state
-        await host.restart(ask.flow, ask.node)
+        await host.steer.restart(ask.flow, ask.node)
 
 
 def _no_key(ask: StateAsked, record: Record) -> ControlError:

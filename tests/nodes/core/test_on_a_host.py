@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flowcore.runtime.host import Host, HostOptions
+from flowcore.runtime.host import Host
+from flowcore.runtime.options import HostOptions
 from flowcore.runtime.results import DeployRefused
 
 

@@ -8,7 +8,8 @@ import signal
 import aiomqtt
 import pytest
 
-from flowcore.runtime.host import Host, HostOptions
+from flowcore.runtime.host import Host
+from flowcore.runtime.options import HostOptions
 
 
 @pytest.fixture
@@ -37,13 +38,17 @@ async def test_nothing_is_lost_when_it_is_killed(host, tmp_path, qos):
     """2,000 numbers, three kills in between: every number reaches the file, twice only around a kill."""
     numbers, kills, path = 2000, 3, tmp_path / "numbers.jsonl"
     subscribed = asyncio.Event()
-    await host.connection.subscribe(
+    await host.bus.connection.subscribe(
         "flow.line.mqtt.status", lambda subject, data, *_: subscribed.set() if b"connected to" in data else None
     )
     await host.deploy(flow(path, qos), "line.json")
     await asyncio.wait_for(subscribed.wait(), 20)
     client = aiomqtt.Client(
-        "127.0.0.1", host.server.mqtt_port, username=host.user, password=host.password, max_inflight_messages=20
+        "127.0.0.1",
+        host.bus.server.mqtt_port,
+        username=host.bus.user,
+        password=host.bus.password,
+        max_inflight_messages=20,
     )
     client.pending_calls_threshold = numbers
     async with client:

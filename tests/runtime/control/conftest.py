@@ -7,7 +7,8 @@ import pytest
 
 from flowcore.client import connect
 from flowcore.runtime.control import ControlServices
-from flowcore.runtime.host import Host, HostOptions
+from flowcore.runtime.host import Host
+from flowcore.runtime.options import HostOptions
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ def test_status_shows_host_flows_and_processes(ask, flow):
     """Where the host is reached, and each process with its state and pid."""
     ask.deploy(flow)
     now = ask("status", flow=flow["id"])
-    assert now["host"]["url"] == ask.host.url and now["host"]["folder"] == str(ask.host.folder)
+    assert now["host"]["url"] == ask.host.bus.url and now["host"]["folder"] == str(ask.host.folder)
     band = nodes_of(ask, flow)["band"]
     assert band["state"] == "running" and band["type"] == "core/deadband"
     assert band["pid"] > 0 and band["rss_bytes"] > 0
@@ -142,7 +142,7 @@ def test_an_outsider_with_a_flow_may_not_ask(ask):
     assert "reader" in {user["name"] for user in ask("access.apply")["users"]}
 
     async def run():
-        async with connect(ask.host.url, "reader", password) as outsider:
+        async with connect(ask.host.bus.url, "reader", password) as outsider:
             with pytest.raises(ConnectionError):
                 await outsider.call("status", timeout=1)
             assert any("flowcore.status" in text for text in outsider.refused)
