@@ -1,7 +1,8 @@
 """What a node author imports; nodes and third-party packages use nothing else of flowcore.
 
 Beside it, by name: `flowcore.node.testing` (tests), `flowcore.node.paths` (parts of messages), `flowcore.node.patterns`
-(regular expressions with a time limit), `flowcore.node.formats` (bytes to payloads and back).
+(regular expressions with a time limit), `flowcore.node.formats` (bytes to payloads and back), `flowcore.node.kept`
+(values in files of the node's own).
 """
 
 from flowcore.buffers import BufferExpired, NoRoom, Tensor

@@ -11,6 +11,7 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from flowcore.node.config import NodeConfig
@@ -191,6 +192,22 @@ class Node:
     def embedded_mqtt(self) -> dict[str, Any] | None:
         """Host, port, tls, user, password of the embedded MQTT listener: with `mqtt_subscribe` or `mqtt_publish`."""
         return self.engine.extras.get("embedded_mqtt")
+
+    @property
+    def data_folder(self) -> Path:
+        """A folder of its own in the runtime's data folder, for files that outlive the process; made when asked for.
+
+        Only from `on_go` on: before, the process that this one replaces may still be at work there.
+
+        Raises:
+            RuntimeError: the node runs without one, as in `drive` when none was given (`extras={"data_folder": ..}`).
+        """
+        folder = self.engine.extras.get("data_folder")
+        if folder is None:
+            raise RuntimeError(f"{self.type} keeps files, and runs without a data folder")
+        path = Path(folder)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
 
     def setting(self, name: str, message: Message | None = None) -> Any:
         """The value of a dynamic config field for this message.

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -70,6 +71,7 @@ class Ground:
     host_id: str  # what stands for this machine in handles of shared memory; "": what the machine is
     bus_url: str
     own_server: bool
+    folder: Path  # the data folder
     bus_trust: str
     runner: str
     start_timeout_s: float
@@ -163,6 +165,7 @@ class Ground:
             "script_socket": self.zygote.path if plan.script else None,
             "embedded_mqtt": self.rights.mqtt(plan.flow, plan.process) if plan.mqtt else None,
             "clock": self.clock(),
+            "data_folder": str(self.folder.absolute() / "nodes" / plan.flow / plan.process.replace(":", "=")),
         }
 
     def _bus(self, plan: ProcessPlan) -> dict[str, str | None]:

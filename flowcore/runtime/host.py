@@ -173,6 +173,7 @@ class Host:
             host_id=self.options.host_id,
             bus_url=self.options.nats_url or self.bus.url,
             own_server=self.bus.server is not None,
+            folder=self.folder,
             bus_trust=self.bus.trust,
             runner=self.options.runner,
             start_timeout_s=self.options.start_timeout_s,

@@ -140,6 +140,7 @@ class Runner:
                 "bus": BusAccess(self.connection),
                 "embedded_mqtt": spec.get("embedded_mqtt"),
                 "script_socket": spec.get("script_socket"),
+                "data_folder": spec.get("data_folder"),
             },
         )
         self.wiring.on_new_port = self.engine.emitter.adopt

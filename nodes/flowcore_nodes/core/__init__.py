@@ -9,6 +9,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.aggregate import Aggregate
     from flowcore_nodes.core.base64 import Base64
     from flowcore_nodes.core.batch import Batch
+    from flowcore_nodes.core.buffer import Buffer
     from flowcore_nodes.core.catch import Catch
     from flowcore_nodes.core.change import Change
     from flowcore_nodes.core.comment import Comment
@@ -59,7 +60,7 @@ def flowcore_node_types() -> list[type[Node]]:
     return [
         Inject, Debug, Function, JavaScript, Expression, Template, Switch, Change, Deadband, Aggregate,
         Threshold, Json, Split, Join, Batch, Sort, Sync, Rate, DelayUntil, Trigger,
-        Range, Filter, Counter, Validate, StateMachine, Retry, ContextGet, ContextSet,
+        Range, Filter, Counter, Validate, StateMachine, Retry, Buffer, ContextGet, ContextSet,
         Csv, Xml, Yaml, Base64, Exec,
         FileIn, FileOut, FileWatch, Tail, NatsIn, NatsOut, NatsRequest,
         Catch, Status, Complete, SubflowStatus, LinkIn, LinkOut, LinkCall, Junction, Comment,
