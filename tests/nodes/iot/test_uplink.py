@@ -32,11 +32,11 @@ async def test_nothing_is_lost_while_the_line_is_cut(host, nats_broker, tmp_path
     document["resources"]["elsewhere"]["config"] = config | {"password": {"$secret": "elsewhere"}}
     given: list[int] = []
     events: list[str] = []
-    await host.connection.subscribe(
+    await host.bus.connection.subscribe(
         "flow.uplink.readings.out.out", lambda _, data, *__: given.extend(one["payload"] for one in unpack(data))
     )
     told = asyncio.Event()
-    await host.connection.subscribe(
+    await host.bus.connection.subscribe(
         "flow.uplink.buffer.out.events",
         lambda _, data, *__: (events.extend(one["payload"]["event"] for one in unpack(data)), told.set()),
     )
@@ -59,7 +59,7 @@ async def test_nothing_is_lost_while_the_line_is_cut(host, nats_broker, tmp_path
     os.kill(buffer.pid, signal.SIGKILL)
     for n in range(3):
         at = len(given)
-        host.connection.publish(
+        host.bus.connection.publish(
             "flow.uplink.alarms.in.button", pack([{"payload": {"alarm": n}, "topic": "plant/alarm"}])
         )
         async with asyncio.timeout(20):
