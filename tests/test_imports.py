@@ -23,7 +23,7 @@ MAY_USE = {
     "script": {"bus", "flow"},
     "node": {"script", "wires", "buffers", "bus", "flow"},
     "runtime": {"node", "script", "wires", "buffers", "bus", "flow"},
-    "gateway": {"client", "runtime", "node", "script", "wires", "buffers", "bus", "flow"},
+    "gateway": {"client", "convert", "runtime", "node", "script", "wires", "buffers", "bus", "flow"},
     "client": {"buffers", "bus", "flow"},
     "testing": {"runtime", "node", "client", "buffers", "bus", "flow"},
     "bench": {"runtime", "node", "client", "bus"},

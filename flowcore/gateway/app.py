@@ -16,6 +16,7 @@ from flowcore.gateway.answers import ok, refusal
 from flowcore.gateway.assets import add_assets
 from flowcore.gateway.entrance import add_entrance
 from flowcore.gateway.guard import COOKIE, LARGEST_BODY, NAMES, SESSIONS, guard, names_of
+from flowcore.gateway.imports import add_imports
 from flowcore.gateway.live import LIVE, Live
 from flowcore.gateway.rest import BUS, SECRETS, add_routes
 from flowcore.gateway.sessions import Sessions
@@ -44,6 +45,7 @@ def application(place: Place, bus: Client, feed: Connection) -> web.Application:
     app.router.add_get("/api/schema", _schema)
     app.router.add_get("/api/live", app[LIVE].serve)
     add_routes(app)
+    add_imports(app)
     add_entrance(app)
     add_assets(app)
     return app

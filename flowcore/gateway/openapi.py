@@ -25,6 +25,17 @@ def document() -> dict[str, Any]:
         "put": _plain("Store a secret; its value is never shown again.", ["name"], secret),
         "delete": _plain("Forget a secret.", ["name"], None),
     }
+    export = {
+        "type": "object",
+        "required": ["export"],
+        "properties": {
+            "export": {"type": "string", "description": "The text of the export"},
+            "name": {"type": "string", "description": "What a tab without a name is called"},
+        },
+    }
+    paths["/api/import/nodered"] = {
+        "post": _plain("Turn a Node-RED export into flow documents; nothing is deployed.", [], export)
+    }
     return {
         "openapi": "3.1.0",
         "info": {

@@ -5,51 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.hands import deploy, document, drag, expect, middle, node, port
 from tests.gateway.runtime import write_package
 
-expect = pytest.importorskip("playwright.async_api", reason="playwright is not installed: make install").expect
 AXE = Path(__file__).parents[2] / "web-editor" / "node_modules" / "axe-core" / "axe.min.js"
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e")]
-
-
-def node(page, name):
-    """A node on the canvas."""
-    return page.locator(f'.node[data-node="{name}"]')
-
-
-def port(page, end):
-    """A port: `node.port`."""
-    return page.locator(f'[data-port="{end}"]')
-
-
-async def middle(locator):
-    """The middle of something, in pixels of the page."""
-    box = await locator.bounding_box()
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-
-
-async def drag(page, start, end):
-    """With the mouse, in steps."""
-    await page.mouse.move(*start)
-    await page.mouse.down()
-    await page.mouse.move((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, steps=4)
-    await page.mouse.move(*end, steps=4)
-    await page.mouse.up()
-
-
-async def document(runtime, flow="line"):
-    """The flow as the runtime has it."""
-    async with runtime.program() as http:
-        return (await (await http.get(f"/api/flows/{flow}")).json())["document"]
-
-
-async def deploy(page):
-    """Press Deploy, and read what it says."""
-    await page.get_by_role("button", name="Deploy", exact=True).click()
-    said = page.locator(".toasts li").last
-    await expect(said).to_contain_text("revision")
-    return await said.inner_text()
 
 
 async def test_the_start_url_opens_the_flow_and_the_palette_filters(page):

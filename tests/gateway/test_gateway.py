@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import psutil
 import pytest
 from aiohttp import ClientSession, WSServerHandshakeError
+
+EXPORTS = Path(__file__).parents[1] / "convert" / "exports"
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -42,6 +45,19 @@ async def test_nodes_are_steered_and_looked_at(runtime):
         assert (await body(await http.get("/api/flows/ticks/nodes/nobody/last"), 404))["error"][
             "code"
         ] == "unknown_node"
+
+
+async def test_an_export_of_node_red_is_turned_and_what_is_none_is_refused(runtime):
+    async with runtime.program() as http:
+        export = (EXPORTS / "other-packages.json").read_text()
+        said = await body(await http.post("/api/import/nodered", json={"export": export, "name": "old"}))
+        assert said["flows"][0]["flowcore"] == 1
+        assert {one["kind"] for one in said["findings"]} >= {"not turned"}
+        for bad in ("{", "[]", "[" * 100_000, '{"flowcore": 1}'):
+            error = (await body(await http.post("/api/import/nodered", json={"export": bad}), 422))["error"]
+            assert "no Node-RED export" in error["message"] and error["do"]
+        await body(await http.post("/api/import/nodered", json={"export": []}), 400)
+        assert len((await body(await http.get("/api/flows")))["flows"]) == 1, "nothing was deployed"
 
 
 async def comes_true(condition, look, *args):

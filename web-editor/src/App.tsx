@@ -8,9 +8,10 @@ import { Header } from "./chrome/Header";
 import { Finder, Keys, Stale, Toasts } from "./chrome/Overlays";
 import { Palette } from "./panels/Palette";
 import { Sidebar } from "./panels/Sidebar";
-import { activeTab, anyDirty, useEditor } from "./state/editor";
+import { activeTab, anyDirty, shownFlow, useEditor } from "./state/editor";
 import { live } from "./state/live";
 
+const Dialogs = lazy(() => import("./dialogs"));
 const NodeForm = lazy(() => import("./forms/NodeForm"));
 const isTyping = (target: EventTarget | null) =>
   target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
@@ -22,7 +23,9 @@ export function App() {
   const order = useEditor((state) => state.order);
   const selected = useEditor((state) => state.selected.nodes);
   const [over, setOver] = useState<"commands" | "search" | "keys" | null>(null);
-  const node = tab?.doc.nodes?.find((one) => one.id === form);
+  const flow = useEditor(shownFlow);
+  const dialog = useEditor((state) => !!state.dialog);
+  const node = flow?.nodes?.find((one) => one.id === form);
 
   useEffect(() => {
     document.documentElement.dataset.theme = theme;
@@ -67,9 +70,14 @@ export function App() {
         </main>
       </ReactFlowProvider>
       <Sidebar />
-      {tab && node && (
+      {flow && node && (
         <Suspense fallback={null}>
-          <NodeForm key={node.id} flow={tab.doc} node={node} />
+          <NodeForm key={node.id} flow={flow} node={node} />
+        </Suspense>
+      )}
+      {dialog && (
+        <Suspense fallback={null}>
+          <Dialogs />
         </Suspense>
       )}
       {(over === "commands" || over === "search") && <Finder kind={over} onClose={() => setOver(null)} />}

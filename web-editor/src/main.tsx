@@ -2,7 +2,7 @@ import "@xyflow/react/dist/style.css";
 import "./style/index.css";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
-import { takeIn } from "./chrome/actions";
+import { takeIn } from "./chrome/transfer";
 import { load, openForm, toast } from "./state/editor";
 
 // For tests, and for who looks at it with the browser's tools.

@@ -33,6 +33,17 @@ async function call<T>(method: string, path: string, body?: unknown): Promise<T>
   throw new Refused(answer.status, error.code, error.message, error.where, error.do, error.details ?? {});
 }
 
+/** What is not as it was in a flow that came from Node-RED. */
+export interface Finding {
+  kind: "not turned" | "setting" | "differs";
+  flow: string;
+  node: string;
+  name: string;
+  type: string;
+  why: string;
+  instead: string;
+}
+
 const node = (flow: string, id: string) => `/flows/${flow}/nodes/${encodeURIComponent(id)}`;
 
 export type Scope = "full" | "flow" | "nodes";
@@ -54,6 +65,8 @@ export const api = {
     }).then((said) => said.flows),
   validate: (document: FlowDoc) =>
     call<{ valid: boolean; problems: string[]; notes: string[] }>("POST", "/validate", { document }),
+  fromNodeRed: (text: string, name: string) =>
+    call<{ flows: FlowDoc[]; findings: Finding[] }>("POST", "/import/nodered", { export: text, name }),
   remove: (flow: string) => call<Deployed>("DELETE", `/flows/${flow}`),
   steerFlow: (flow: string, what: "start" | "stop" | "restart" | "pause" | "resume") =>
     call<Json>("POST", `/flows/${flow}/${what}`, {}),

@@ -2,48 +2,27 @@
 
 import { Handle, Position, useConnection, type NodeProps } from "@xyflow/react";
 import { memo } from "react";
-import { attempt, useEditor } from "../state/editor";
+import { attempt, shownFlow, useEditor } from "../state/editor";
 import { api } from "../api/http";
 import { useLive } from "../state/live";
 import { nodeMark } from "../model/health";
-import { portAt, refusal, type Ports } from "../model/ports";
-import type { NodeDef, NodeState, Port } from "../api/types";
+import { portAt, refusal } from "../model/ports";
+import { subflowName } from "../model/subflows";
+import type { NodeState, Port } from "../api/types";
+import type { NodeData } from "./drawing";
 import { Icon } from "./Icon";
 import { typeColour } from "./look";
-
-export interface NodeData extends Record<string, unknown> {
-  def: NodeDef;
-  flow: string;
-  ports: Ports;
-  title: string;
-  category: string;
-  icon: string;
-  tip: string;
-  hasButton: boolean;
-  missing: string | null;
-  known: boolean;
-  changed: boolean;
-  problems: string[] | undefined;
-}
 
 const NOTHING: Record<string, NodeState> = {};
 
 export const NodeView = memo(function NodeView({ data, selected }: NodeProps & { data: NodeData }) {
   const { def, flow, ports } = data;
-  const states = useLive((now) => now.states[`${flow}/${def.id}`] ?? NOTHING);
-  const badge = useLive((now) => now.badges[`${flow}/${def.id}`]);
+  const states = useLive((now) => (data.live && now.states[data.live]) || NOTHING);
+  const badge = useLive((now) => (data.live ? now.badges[data.live] : undefined));
   const mark = nodeMark(Object.values(states));
   const others = useLive((now) => now.people);
   const me = useLive((now) => now.me);
   const here = others.filter((one) => one.number !== me && one.flow === flow && one.node === def.id);
-  if (def.type === "core/comment") {
-    return (
-      <div className={`comment ${selected ? "is-selected" : ""}`}>
-        <strong>{def.name || "Comment"}</strong>
-        {def.note && <p>{def.note}</p>}
-      </div>
-    );
-  }
   const rows = Math.max(ports.inputs.length, ports.outputs.length, 1);
   const reason = Object.values(states).find((one) => one.reason)?.reason;
   const classes = [
@@ -61,7 +40,7 @@ export const NodeView = memo(function NodeView({ data, selected }: NodeProps & {
       data-node={def.id}
     >
       <Icon name={data.icon} title={data.title} category={data.category} />
-      <span className="node-name">{def.name || def.id}</span>
+      <span className="node-name">{def.name || (subflowName(def.type) === null ? def.id : data.title)}</span>
       {data.hasButton && !def.disabled && (
         <button
           className="node-button nodrag"
@@ -69,7 +48,7 @@ export const NodeView = memo(function NodeView({ data, selected }: NodeProps & {
           title="Send a message now"
           onClick={(event) => {
             event.stopPropagation();
-            void attempt(api.inject(flow, def.id), `${def.id}: sent`);
+            void attempt(api.inject(flow, data.live!.slice(flow.length + 1)), `${def.id}: sent`);
           }}
         >
           ▶
@@ -140,7 +119,7 @@ function Ends({ ports, side, rows, node }: { ports: Port[]; side: "source" | "ta
 function misfit(drawn: string, side: "source" | "target", port: Port): string {
   const [from, end] = drawn.split(" ") as [string, string];
   if (from === side) return "a wire goes from an output to an input";
-  const { types, tabs, active } = useEditor.getState();
-  const other = portAt(end, from === "source" ? "outputs" : "inputs", types, tabs[active]!.doc);
+  const state = useEditor.getState();
+  const other = portAt(end, from === "source" ? "outputs" : "inputs", state.types, shownFlow(state)!);
   return (side === "target" ? refusal(other, port) : refusal(port, other)) ?? "";
 }

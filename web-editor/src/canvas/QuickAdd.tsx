@@ -3,23 +3,25 @@
 import { useMemo, useState } from "react";
 import type { Point } from "../model/flow";
 import { fitness } from "../model/search";
-import { useEditor } from "../state/editor";
+import type { FlowDoc } from "../api/types";
+import { activeTab, useEditor } from "../state/editor";
 import { categoryColour } from "./look";
 
 const MOST = 8;
 
 export function QuickAdd(props: { screen: Point; onPick: (type: string) => void; onClose: () => void }) {
   const types = useEditor((state) => state.types);
+  const subflows = useEditor((state) => activeTab(state)?.doc.subflows);
   const [typed, setTyped] = useState("");
   const [chosen, setChosen] = useState(0);
   const found = useMemo(
     () =>
-      Object.values(types)
+      [...Object.values(types), ...asTypes(subflows)]
         .map((type) => ({ type, score: Math.max(fitness(type.title, typed), fitness(type.type, typed)) }))
         .filter((one) => one.score > 0)
         .sort((a, b) => b.score - a.score || a.type.title.localeCompare(b.type.title))
         .slice(0, MOST),
-    [types, typed],
+    [types, subflows, typed],
   );
   return (
     <div
@@ -65,3 +67,10 @@ export function QuickAdd(props: { screen: Point; onPick: (type: string) => void;
     </div>
   );
 }
+
+const asTypes = (subflows: FlowDoc["subflows"]) =>
+  Object.entries(subflows ?? {}).map(([name, one]) => ({
+    type: `subflow:${name}`,
+    title: one.name || name,
+    category: "subflow",
+  }));

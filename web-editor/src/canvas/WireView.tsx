@@ -11,18 +11,21 @@ import { typeColour } from "./look";
 export interface WireData extends Record<string, unknown> {
   flow: string;
   def: WireDef;
+  /** The key of the wire that runs, and where it begins, as the runtime calls it; null: nothing of it runs. */
+  live: string | null;
+  from: string | null;
   type: string;
 }
 
 export const WireView = memo(function WireView(props: EdgeProps & { data: WireData }) {
   const { data, selected, sourceX, sourceY, targetX, targetY, sourcePosition, targetPosition } = props;
   const [path, x, y] = getBezierPath({ sourceX, sourceY, targetX, targetY, sourcePosition, targetPosition });
-  const now = useLive((state) => state.wires[`${data.flow}/${data.def.from}>${data.def.to}`]);
+  const now = useLive((state) => (data.live ? state.wires[data.live] : undefined));
   const [last, setLast] = useState<string | null>(null);
   const health = wireHealth(now);
   const share = now ? Math.min(1, now.queued / now.window) : 0;
   const look = async () => {
-    const [node, port] = data.def.from.split(".") as [string, string];
+    const [node, port] = data.from!.split(".") as [string, string];
     const message = await api.last(data.flow, node, port).catch(() => null);
     setLast(message ? JSON.stringify(message.payload).slice(0, 300) : "nothing was sent yet");
   };

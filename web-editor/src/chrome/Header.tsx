@@ -7,10 +7,10 @@ import {
   addFlow,
   anyDirty,
   attempt,
-  deploy,
-  edit,
+  editFlow,
   isDirty,
   moveFlow,
+  openDialog,
   redo,
   removeFlow,
   show,
@@ -18,8 +18,8 @@ import {
   useEditor,
   type Tab,
 } from "../state/editor";
+import { deploy } from "../state/deploy";
 import { useLive } from "../state/live";
-import { takeIn } from "./actions";
 import { Menu, type MenuItem } from "./Menu";
 
 export function Header({ onPalette }: { onPalette: (what: "commands" | "search" | "keys") => void }) {
@@ -107,7 +107,7 @@ function Tabs() {
               onDragOver={(event) => event.preventDefault()}
               onDrop={(event) => {
                 const moved = event.dataTransfer.getData("application/x-flowcore-tab");
-                if (moved && moved !== id) moveFlow(moved, id);
+                if (moved && moved !== id) moveFlow(moved, order.indexOf(id));
               }}
               onClick={() => show(id)}
               onDoubleClick={() => setNaming(id)}
@@ -138,7 +138,7 @@ function Tabs() {
 function Rename({ tab, onDone }: { tab: Tab; onDone: () => void }) {
   const [name, setName] = useState(tab.doc.name || tab.id);
   const done = () => {
-    if (name && name !== tab.doc.name) edit((doc) => ({ ...doc, name }));
+    if (name && name !== tab.doc.name) editFlow((doc) => ({ ...doc, name }));
     onDone();
   };
   return (
@@ -181,7 +181,10 @@ function TabMenu({ tab, onRename, onClose }: { tab: Tab; onRename: () => void; o
       { label: "Restart", act: () => void attempt(api.steerFlow(tab.id, "restart"), `${tab.id}: restarted`) },
     );
   items.push(
-    { label: "Import JSON", act: () => takeIn(prompt("Paste a flow file, or nodes that were copied") ?? "") },
+    { label: "Move left", act: () => moveFlow(tab.id, useEditor.getState().order.indexOf(tab.id) - 1) },
+    { label: "Move right", act: () => moveFlow(tab.id, useEditor.getState().order.indexOf(tab.id) + 1) },
+    { label: "Import JSON", act: () => openDialog({ kind: "import" }) },
+    { label: "Export JSON", act: () => openDialog({ kind: "export" }) },
     { label: "Delete", act: () => removeFlow(tab.id) },
   );
   return <Menu items={items} className="tab-menu" onClose={onClose} />;

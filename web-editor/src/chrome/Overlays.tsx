@@ -4,7 +4,9 @@ import { useState } from "react";
 import { fitness, search } from "../model/search";
 import { difference, merge } from "../model/merge";
 import { DiffView } from "../panels/DiffView";
-import { dismiss, reveal, settle, useEditor } from "../state/editor";
+import { settle } from "../state/deploy";
+import { dismiss, useEditor } from "../state/editor";
+import { reveal } from "../state/view";
 import { actions } from "./actions";
 
 export function Toasts() {

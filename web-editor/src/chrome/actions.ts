@@ -1,36 +1,36 @@
 /** Every action of the editor: its name, its key, what it does. Keys, menu and command palette read this list. */
 
+import { align, connected, distribute, LINES, nudge } from "../model/arrange";
+import { addNode, changeNode, GRID, moveNodes, nodesOf, removeAndJoin, removeNodes, removeWires } from "../model/flow";
+import { isPort } from "../model/subflows";
+import { deploy } from "../state/deploy";
 import {
-  addNode,
-  changeNode,
-  clip,
-  ends,
-  GRID,
-  moveNodes,
-  nodesOf,
-  paste,
-  placeOf,
-  removeAndJoin,
-  removeNodes,
-  removeWires,
-  wiresOf,
-  type Clip,
-} from "../model/flow";
-import {
-  activeTab,
   addFlow,
-  deploy,
   edit,
+  moveFlow,
+  openDialog,
   openForm,
   redo,
   select,
   setTheme,
   show,
-  toast,
+  shownFlow,
   undo,
   useEditor,
   type Theme,
 } from "../state/editor";
+import { closeTo } from "../state/view";
+import { copy, pasteNow } from "./clipboard";
+import {
+  addSubflow,
+  editGroup,
+  groupSelection,
+  junctionInWire,
+  makeSubflowOfSelection,
+  openSelected,
+  ungroupSelection,
+} from "./structure";
+import { download } from "./transfer";
 
 export interface Action {
   name: string;
@@ -38,38 +38,9 @@ export interface Action {
   run: () => void;
 }
 
-const MIME = "flowcore-nodes";
 const selected = () => useEditor.getState().selected.nodes;
-const tab = () => activeTab(useEditor.getState());
-let pasted = 0;
-
-async function copy() {
-  const flow = tab()?.doc;
-  if (!flow || !selected().size) return;
-  const text = JSON.stringify({ [MIME]: clip(flow, selected()) });
-  localStorage.setItem("flowcore.clipboard", text); // for other tabs, where the clipboard itself is not allowed
-  pasted = 0;
-  await navigator.clipboard?.writeText(text).catch(() => undefined);
-}
-
-async function pasteNow() {
-  const flow = tab()?.doc;
-  const text =
-    (await navigator.clipboard?.readText().catch(() => "")) || localStorage.getItem("flowcore.clipboard") || "";
-  let clipped: Clip | undefined;
-  try {
-    const said = JSON.parse(text);
-    clipped = said[MIME] ?? (Array.isArray(said.nodes) ? said : undefined);
-  } catch {
-    clipped = undefined;
-  }
-  if (!flow || !clipped?.nodes.length) return;
-  pasted += 1;
-  const corner = clipped.nodes.map(placeOf).reduce((a, b) => ({ x: Math.min(a.x, b.x), y: Math.min(a.y, b.y) }));
-  const [next, ids] = paste(flow, clipped, { x: corner.x + pasted * GRID * 2, y: corner.y + pasted * GRID * 2 });
-  edit(() => next);
-  select(ids);
-}
+const types = () => useEditor.getState().types;
+const flow = () => shownFlow(useEditor.getState());
 
 function remove() {
   const { nodes, wire } = useEditor.getState().selected;
@@ -79,94 +50,33 @@ function remove() {
 }
 
 function join() {
-  const types = useEditor.getState().types;
-  edit((doc) => [...selected()].reduce((flow, id) => removeAndJoin(flow, id, types), doc));
+  edit((doc) => [...selected()].reduce((next, id) => removeAndJoin(next, id, types()), doc));
   select([]);
 }
 
-function nudge(x: number, y: number) {
-  edit((doc) =>
-    moveNodes(
-      doc,
-      new Map(
-        nodesOf(doc)
-          .filter((node) => selected().has(node.id))
-          .map((node) => [node.id, { x: placeOf(node).x + x, y: placeOf(node).y + y }]),
-      ),
-    ),
-  );
-}
-
-function align(how: "left" | "top" | "across" | "down") {
-  const chosen = nodesOf(tab()!.doc).filter((node) => selected().has(node.id));
-  if (chosen.length < 2) return;
-  const axis = how === "left" || how === "across" ? "x" : "y";
-  const sorted = [...chosen].sort((a, b) => placeOf(a)[axis] - placeOf(b)[axis]);
-  const [first, last] = [placeOf(sorted[0]!)[axis], placeOf(sorted.at(-1)!)[axis]];
-  const at = (k: number) =>
-    how === "left" || how === "top" ? first : first + ((last - first) * k) / (sorted.length - 1);
-  edit((doc) => moveNodes(doc, new Map(sorted.map((node, k) => [node.id, { ...placeOf(node), [axis]: at(k) }]))));
-}
-
-function selectConnected() {
-  const flow = tab()?.doc;
-  if (!flow) return;
-  const reached = new Set(selected());
-  for (let before = -1; before !== reached.size;) {
-    before = reached.size;
-    for (const wire of wiresOf(flow)) {
-      const [a, b] = [ends(wire.from)[0], ends(wire.to)[0]];
-      if (reached.has(a) || reached.has(b)) reached.add(a).add(b);
-    }
-  }
-  select(reached);
-}
-
 async function layOut() {
-  const flow = tab()?.doc;
-  if (!flow) return;
+  const before = flow();
+  if (!before) return;
   const { layOut: place } = await import("./layout");
-  const places = await place(flow, useEditor.getState().types);
+  const places = await place(before, types());
   edit((doc) => moveNodes(doc, places));
 }
 
-function download(name: string, value: unknown) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([JSON.stringify(value, null, 2) + "\n"], { type: "application/json" }));
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(link.href);
-}
-
-/** Take JSON in: a flow file becomes a flow of its own, nodes go into the flow that is open. */
-export function takeIn(text: string) {
-  let said: any;
-  try {
-    said = JSON.parse(text);
-  } catch (error) {
-    toast("error", "This is not JSON", [(error as Error).message]);
-    return;
-  }
-  const types = useEditor.getState().types;
-  const documents = said.flowcore === 1 ? [said] : Array.isArray(said.flows) ? said.flows : [];
-  const nodes = said[MIME]?.nodes ?? documents.flatMap((doc: any) => doc.nodes ?? []);
-  const missing = [
-    ...new Set(
-      nodes
-        .map((node: any) => String(node.type))
-        .filter((type: string) => !type.startsWith("subflow:") && !types[type]),
-    ),
-  ] as string[];
-  if (documents.length) for (const doc of documents) addFlow(doc.name ?? "", doc);
-  else if (said[MIME]) {
-    const flow = tab()?.doc;
-    if (flow) edit(() => paste(flow, said[MIME], { x: 80, y: 80 })[0]);
-  } else {
-    toast("error", "This is no flow", ['A flow file has "flowcore": 1; nodes are what Copy gives.']);
-    return;
-  }
-  if (missing.length) toast("note", "Node types that are not installed", missing);
-}
+const moves = (
+  [
+    ["up", "ArrowUp", 0, -GRID],
+    ["down", "ArrowDown", 0, GRID],
+    ["left", "ArrowLeft", -GRID, 0],
+    ["right", "ArrowRight", GRID, 0],
+  ] as const
+).flatMap(([name, key, x, y]): Action[] => [
+  { name: `Move ${name}`, keys: key, run: () => edit((doc) => nudge(doc, selected(), x, y)) },
+  {
+    name: `Move ${name}, ten steps`,
+    keys: `Shift+${key}`,
+    run: () => edit((doc) => nudge(doc, selected(), 10 * x, 10 * y)),
+  },
+]);
 
 function themeNext() {
   const order: Theme[] = ["auto", "light", "dark"];
@@ -186,17 +96,14 @@ export const actions: Action[] = [
   { name: "Delete", keys: "Delete", run: remove },
   { name: "Delete (second key)", keys: "Backspace", run: remove },
   { name: "Delete and join neighbours", keys: "Ctrl+Delete", run: join },
-  { name: "Select all", keys: "Ctrl+A", run: () => select(nodesOf(tab()!.doc).map((node) => node.id)) },
-  { name: "Select connected", keys: "Alt+A", run: selectConnected },
-  { name: "Edit the node", keys: "Enter", run: () => selected().size === 1 && openForm([...selected()][0]!) },
-  { name: "Move up", keys: "ArrowUp", run: () => nudge(0, -GRID) },
-  { name: "Move down", keys: "ArrowDown", run: () => nudge(0, GRID) },
-  { name: "Move left", keys: "ArrowLeft", run: () => nudge(-GRID, 0) },
-  { name: "Move right", keys: "ArrowRight", run: () => nudge(GRID, 0) },
-  { name: "Align left", run: () => align("left") },
-  { name: "Align top", run: () => align("top") },
-  { name: "Distribute across", run: () => align("across") },
-  { name: "Distribute down", run: () => align("down") },
+  { name: "Select all", keys: "Ctrl+A", run: () => select(nodesOf(flow()!).map((node) => node.id)) },
+  { name: "Select connected", keys: "Alt+A", run: () => select(connected(flow()!, selected())) },
+  { name: "Select nothing", run: () => select([]) },
+  { name: "Edit the node", keys: "Enter", run: editSelected },
+  ...moves,
+  ...LINES.map((line) => ({ name: `Align ${line}`, run: () => edit((doc) => align(doc, selected(), line, types())) })),
+  { name: "Distribute across", run: () => edit((doc) => distribute(doc, selected(), "across", types())) },
+  { name: "Distribute down", run: () => edit((doc) => distribute(doc, selected(), "down", types())) },
   { name: "Lay the flow out", keys: "Alt+L", run: () => void layOut() },
   {
     name: "Enable or disable",
@@ -204,7 +111,7 @@ export const actions: Action[] = [
     run: () =>
       edit((doc) =>
         [...selected()].reduce(
-          (flow, id) => changeNode(flow, id, (node) => ({ ...node, disabled: !node.disabled })),
+          (next, id) => changeNode(next, id, (node) => ({ ...node, disabled: !node.disabled })),
           doc,
         ),
       ),
@@ -221,12 +128,22 @@ export const actions: Action[] = [
         }),
       ),
   },
-  { name: "Export the flow", run: () => download(`${tab()!.id}.json`, tab()!.doc) },
-  {
-    name: "Export all flows",
-    run: () => download("flows.json", { flows: Object.values(useEditor.getState().tabs).map((one) => one.doc) }),
-  },
+  { name: "Group the selection", keys: "Ctrl+G", run: groupSelection },
+  { name: "Ungroup", keys: "Ctrl+Shift+G", run: ungroupSelection },
+  { name: "Edit the group", run: editGroup },
+  { name: "Make a subflow of the selection", keys: "Alt+S", run: makeSubflowOfSelection },
+  { name: "New subflow", run: addSubflow },
+  { name: "Open the subflow", keys: "Alt+Enter", run: openSelected },
+  { name: "Back to the flow", keys: "Alt+Backspace", run: () => closeTo(useEditor.getState().inside.length - 1) },
+  { name: "Insert a junction into the wire", keys: "Alt+J", run: junctionInWire },
+  { name: "Import JSON", keys: "Ctrl+I", run: () => openDialog({ kind: "import" }) },
+  { name: "Export JSON", keys: "Ctrl+E", run: () => openDialog({ kind: "export" }) },
+  { name: "Export the selection", run: () => download("selection") },
+  { name: "Export the flow", run: () => download("flow") },
+  { name: "Export all flows", run: () => download("all") },
   { name: "New flow", run: () => addFlow("New flow") },
+  { name: "Move the flow left", run: () => moveTab(-1) },
+  { name: "Move the flow right", run: () => moveTab(1) },
   { name: "Next flow", keys: "Ctrl+]", run: () => step(1) },
   { name: "Previous flow", keys: "Ctrl+[", run: () => step(-1) },
   { name: "Theme: automatic, light, dark", run: themeNext },
@@ -236,6 +153,18 @@ function step(by: number) {
   const { order, active } = useEditor.getState();
   const next = order[(order.indexOf(active) + by + order.length) % order.length];
   if (next) show(next);
+}
+
+function moveTab(by: number) {
+  const { order, active } = useEditor.getState();
+  moveFlow(active, order.indexOf(active) + by);
+}
+
+function editSelected() {
+  const { nodes, group } = useEditor.getState().selected;
+  const [id] = nodes;
+  if (group) openDialog({ kind: "group", id: group });
+  else if (id && nodes.size === 1) isPort(id) ? openDialog({ kind: "port", id }) : openForm(id);
 }
 
 export const keysOf = (event: KeyboardEvent): string =>

@@ -5,7 +5,10 @@ import { useEffect, useMemo, useRef, useState } from "react";
 import type { FlowDoc, Json, NodeDef, Schema } from "../api/types";
 import { changeNode, renameNode } from "../model/flow";
 import { formSchema, uiSchema, worthKeeping } from "../model/forms";
+import { paramSchema } from "../model/parameters";
+import { subflowName } from "../model/subflows";
 import { edit, openForm, select, toast, useEditor } from "../state/editor";
+import { openSubflow } from "../state/view";
 import { CodeWidget, JsonField, TypedField } from "./fields";
 import { validator } from "./validator";
 
@@ -24,6 +27,7 @@ const askSettingsSchema = () =>
 export default function NodeForm({ flow, node }: { flow: FlowDoc; node: NodeDef }) {
   const type = useEditor((state) => state.types[node.type]);
   const problems = useEditor((state) => state.tabs[flow.id]?.problems[node.id]);
+  const subflow = subflowName(node.type);
   const [page, setPage] = useState<Page>("config");
   const [id, setId] = useState(node.id);
   const [name, setName] = useState(node.name ?? "");
@@ -79,7 +83,8 @@ export default function NodeForm({ flow, node }: { flow: FlowDoc; node: NodeDef 
       }}
     >
       <header>
-        <h2>{type?.title ?? node.type}</h2>
+        <h2>{type?.title ?? (flow.subflows?.[subflow ?? ""]?.name || node.type)}</h2>
+        {subflow !== null && <button onClick={() => openSubflow(subflow, node.id)}>Open the subflow</button>}
         <button onClick={() => openForm(null)}>Cancel</button>
         <button className="is-main" onClick={save}>
           Save
@@ -156,21 +161,7 @@ const submitless = (ui: Schema): Schema => ({ ...ui, "ui:submitButtonOptions": {
 /** The schema of a node's config; of a subflow's instance that of its parameters. */
 function configSchema(flow: FlowDoc, node: NodeDef, schema: Schema | undefined): Schema {
   if (schema) return { ...schema, title: undefined, description: undefined };
-  const params = flow.subflows?.[node.type.replace(/^subflow:/, "")]?.params ?? {};
-  const types: Record<string, Schema> = {
-    number: { type: "number" },
-    text: { type: "string" },
-    bool: { type: "boolean" },
-    list: { type: "array", items: {} },
-    map: { type: "object" },
-  };
-  const properties = Object.fromEntries(
-    Object.entries(params as Record<string, any>).map(([name, one]) => [
-      name,
-      { ...types[one.type], description: one.description, ...(one.default == null ? {} : { default: one.default }) },
-    ]),
-  );
-  return { type: "object", properties };
+  return paramSchema(flow.subflows?.[node.type.replace(/^subflow:/, "")], flow);
 }
 
 /** A node without fields that say nothing. */

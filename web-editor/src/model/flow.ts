@@ -1,6 +1,7 @@
 /** Changes of a flow document. Each returns a new document and leaves the old one as it was: that is what undo goes back to. */
 
-import type { FlowDoc, Json, NodeDef, NodeType, WireDef } from "../api/types";
+import type { FlowDoc, Json, NodeDef, NodeType, SubflowDef, WireDef } from "../api/types";
+import { withoutEmptied } from "./groups";
 import { fits, portAt, portsOf, type Ports } from "./ports";
 
 export interface Point {
@@ -19,19 +20,23 @@ export const wireKey = (wire: WireDef) => `${wire.from}>${wire.to}`;
 export const ends = (end: string): [string, string] => end.split(".") as [string, string];
 export const placeOf = (node: NodeDef): Point => ({ x: node.ui?.x ?? 40, y: node.ui?.y ?? 40 });
 
-/** An id that is free in the flow, made of what a user would call it. */
-export function freeId(flow: FlowDoc, wish: string): string {
-  const stem =
-    wish
-      .toLowerCase()
-      .replace(/[^a-z0-9]+/g, "-")
-      .replace(/^-+|-+$/g, "")
-      .slice(0, 50) || "node";
-  const taken = new Set(nodesOf(flow).map((node) => node.id));
-  if (!taken.has(stem)) return stem;
-  const bare = stem.replace(/-\d+$/, "");
-  for (let k = 2; ; k++) if (!taken.has(`${bare}-${k}`)) return `${bare}-${k}`;
+export const slug = (text: string) =>
+  text
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-+|-+$/g, "")
+    .slice(0, 50);
+
+/** A name that is not taken: the wish itself, or with a number behind. */
+export function freeName(taken: Set<string>, wish: string, between = "-"): string {
+  if (!taken.has(wish)) return wish;
+  const bare = wish.replace(/[-_]\d+$/, "");
+  for (let k = 2; ; k++) if (!taken.has(`${bare}${between}${k}`)) return `${bare}${between}${k}`;
 }
+
+/** An id that is free in the flow, made of what a user would call it. */
+export const freeId = (flow: FlowDoc, wish: string): string =>
+  freeName(new Set(nodesOf(flow).map((node) => node.id)), slug(wish) || "node");
 
 export function newNode(flow: FlowDoc, type: string, at: Point): NodeDef {
   return { id: freeId(flow, type.split(/[/:]/)[1] ?? type), type, ui: { x: snap(at.x), y: snap(at.y) } };
@@ -53,11 +58,11 @@ export function renameNode(flow: FlowDoc, id: string, to: string): FlowDoc {
 }
 
 export function removeNodes(flow: FlowDoc, ids: Set<string>): FlowDoc {
-  return {
+  return withoutEmptied(flow, {
     ...flow,
     nodes: nodesOf(flow).filter((node) => !ids.has(node.id)),
     wires: wiresOf(flow).filter((wire) => !ids.has(ends(wire.from)[0]) && !ids.has(ends(wire.to)[0])),
-  };
+  });
 }
 
 /** Remove a node and join who sent to it with who heard it, where their ports fit. */
@@ -120,67 +125,61 @@ export function moveNodes(flow: FlowDoc, places: Map<string, Point>): FlowDoc {
   };
 }
 
-export interface Clip {
-  nodes: NodeDef[];
-  wires: WireDef[];
-  subflows?: FlowDoc["subflows"];
-}
-
-/** What goes onto the clipboard: the nodes, the wires between them, and the subflows that they use. */
-export function clip(flow: FlowDoc, ids: Set<string>): Clip {
-  const nodes = nodesOf(flow).filter((node) => ids.has(node.id));
-  const used = new Set(nodes.filter((node) => node.type.startsWith("subflow:")).map((node) => node.type.slice(8)));
-  const subflows = Object.fromEntries(Object.entries(flow.subflows ?? {}).filter(([name]) => used.has(name)));
-  return {
-    nodes,
-    wires: wiresOf(flow).filter((wire) => ids.has(ends(wire.from)[0]) && ids.has(ends(wire.to)[0])),
-    ...(used.size ? { subflows } : {}),
-  };
-}
-
-/** Paste with new ids; `at` is where the left upper corner goes. Returns the flow and the new ids. */
-export function paste(flow: FlowDoc, clipped: Clip, at: Point): [FlowDoc, Set<string>] {
-  const left = Math.min(...clipped.nodes.map((node) => placeOf(node).x));
-  const top = Math.min(...clipped.nodes.map((node) => placeOf(node).y));
-  const names = new Map<string, string>();
-  let next = flow;
-  for (const node of clipped.nodes) {
-    const id = freeId(next, node.id);
-    names.set(node.id, id);
-    const place = { x: snap(placeOf(node).x - left + at.x), y: snap(placeOf(node).y - top + at.y) };
-    next = addNode(next, { ...node, id, group: undefined, ui: { ...node.ui, ...place } });
-  }
-  const end = (text: string) => `${names.get(ends(text)[0])}.${ends(text)[1]}`;
-  for (const wire of clipped.wires) next = addWire(next, { ...wire, from: end(wire.from), to: end(wire.to) });
-  return [{ ...next, subflows: { ...clipped.subflows, ...next.subflows } }, new Set(names.values())];
-}
-
 const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
 
-/** What a deploy would find: nodes that are new or differ in more than their place, and whether anything differs. */
+/**
+ * What a deploy would find: nodes that are new or differ in more than their place, instances whose subflow differs, and
+ * whether anything differs.
+ */
 export function dirty(flow: FlowDoc, deployed: FlowDoc | null): { any: boolean; nodes: Set<string> } {
   if (!deployed) return { any: true, nodes: new Set(nodesOf(flow).map((node) => node.id)) };
   if (flow === deployed) return { any: false, nodes: new Set() };
   const before = new Map(nodesOf(deployed).map((node) => [node.id, node]));
   const bare = ({ ui: _ui, ...node }: NodeDef) => node;
+  const subflows = changedSubflows(flow, deployed);
   const nodes = new Set(
     nodesOf(flow)
-      .filter((node) => before.get(node.id) !== node && !same(bare(node), bare(before.get(node.id) ?? ({} as NodeDef))))
+      .filter(
+        (node) =>
+          subflows.has(node.type) ||
+          (before.get(node.id) !== node && !same(bare(node), bare(before.get(node.id) ?? ({} as NodeDef)))),
+      )
       .map((node) => node.id),
   );
   return { any: nodes.size > 0 || !same(flow, deployed), nodes };
 }
 
-/** Problems of the runtime's validator by node id: "<file>:3 /nodes/2/config/band: must be ..". */
+/** The types, `subflow:<name>`, whose instances run otherwise now: they or what they use have changed. */
+function changedSubflows(flow: FlowDoc, deployed: FlowDoc): Set<string> {
+  const changed = new Set<string>();
+  if (flow.subflows === deployed.subflows) return changed;
+  const bare = (subflow: SubflowDef | undefined) =>
+    subflow && { ...subflow, ui: undefined, nodes: subflow.nodes?.map((node) => ({ ...node, ui: undefined })) };
+  for (const [name, subflow] of Object.entries(flow.subflows ?? {}))
+    if (!same(bare(subflow), bare(deployed.subflows?.[name]))) changed.add(`subflow:${name}`);
+  for (let before = -1; before !== changed.size;) {
+    before = changed.size;
+    for (const [name, subflow] of Object.entries(flow.subflows ?? {}))
+      if (subflow.nodes?.some((node) => changed.has(node.type))) changed.add(`subflow:${name}`);
+  }
+  return changed;
+}
+
+/**
+ * Problems of the runtime's validator by node: "<file>:3 /nodes/2/config/band: must be ..". A node of a template is
+ * `subflow:<name>/<id>`, and what is wrong with the template itself `subflow:<name>`.
+ */
 export function problemsByNode(problems: string[], flow: FlowDoc): Record<string, string[]> {
   const found: Record<string, string[]> = {};
   for (const problem of problems) {
-    const at = /\/(nodes|wires)\/(\d+)\S*: (.*)$/.exec(problem);
+    const at = / (?:\/subflows\/([^/\s]+))?(?:\/(nodes|wires)\/(\d+))?\S*: (.*)$/.exec(problem);
     if (!at) continue;
-    const index = Number(at[2]);
-    const id =
-      at[1] === "nodes" ? nodesOf(flow)[index]?.id : wiresOf(flow)[index] && ends(wiresOf(flow)[index]!.from)[0];
-    if (id) (found[id] ??= []).push(at[3]!);
+    const [, subflow, kind, index, text] = at;
+    const scope = subflow ? flow.subflows?.[subflow] : flow;
+    const wire = kind === "wires" ? scope?.wires?.[Number(index)] : undefined;
+    const id = kind === "nodes" ? scope?.nodes?.[Number(index)]?.id : wire && ends(wire.from)[0];
+    const key = subflow ? `subflow:${subflow}${id ? `/${id}` : ""}` : id;
+    if (key) (found[key] ??= []).push(text!);
   }
   return found;
 }

@@ -45,7 +45,7 @@ export function formSchema(schema: Schema): Schema {
     } else if (key === "items" || key === "anyOf" || key === "oneOf") next[key] = formSchema(value as Schema);
     else next[key] = value;
   }
-  if (next.title && next.properties === undefined) next.title = words(String(next.title));
+  if (next.title && next.properties === undefined && !next.as_is) next.title = words(String(next.title));
   return next;
 }
 
@@ -65,6 +65,7 @@ export function uiSchema(schema: Schema, root: Schema, value: unknown): Schema {
   if (at.secret) return TYPED;
   if (at.widget === "code") return { "ui:widget": "code", "ui:options": { language: at.language ?? "python" } };
   if (at.dynamic || isAny(at)) return TYPED;
+  if ((at.oneOf as Schema[] | undefined)?.every((one) => "const" in one)) return {};
   if (at.anyOf || at.oneOf || isOpenMap(at)) return { "ui:field": "json", "ui:fieldReplacesAnyOrOneOf": true };
   if (isTemplate(value) && at.type !== "string") return TYPED;
   if (at.type === "object") {

@@ -3,7 +3,8 @@
 import { describe, expect, test } from "vitest";
 import type { FlowDoc, NodeType } from "../api/types";
 import cases from "./fits.cases.json";
-import { addWire, clip, dirty, freeId, paste, problemsByNode, removeAndJoin, renameNode, splice } from "./flow";
+import { clip, paste } from "./clip";
+import { addWire, dirty, freeId, problemsByNode, removeAndJoin, renameNode, splice } from "./flow";
 import { formSchema, isSetAside, uiSchema, words, worthKeeping } from "./forms";
 import { nodeMark, wireHealth, wireNow } from "./health";
 import { difference, merge } from "./merge";

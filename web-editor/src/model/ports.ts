@@ -47,12 +47,9 @@ const NO_PORTS: Ports = { inputs: [], outputs: [] };
 
 /** The ports of a node as it is configured; a node whose type is not there has those that its wires name. */
 export function portsOf(node: NodeDef, types: Record<string, NodeType>, flow: FlowDoc): Ports {
-  if (node.type.startsWith("subflow:")) {
-    const subflow = flow.subflows?.[node.type.slice("subflow:".length)];
-    if (!subflow) return wiredPorts(node, flow);
-    const plain = (names: string[]): Port[] => names.map((name) => ({ name, type: "any", description: "" }));
-    return { inputs: plain(Object.keys(subflow.inputs ?? {})), outputs: plain(Object.keys(subflow.outputs ?? {})) };
-  }
+  if (node.type === "@input") return { inputs: [], outputs: [{ name: "out", type: "any", description: "" }] };
+  if (node.type === "@output") return { inputs: [{ name: "in", type: "any", description: "" }], outputs: [] };
+  if (node.type.startsWith("subflow:")) return subflowPorts(node, types, flow);
   const type = types[node.type];
   if (!type) return wiredPorts(node, flow);
   if (type.virtual === "comment") return NO_PORTS;
@@ -60,6 +57,19 @@ export function portsOf(node: NodeDef, types: Record<string, NodeType>, flow: Fl
     inputs: [...type.inputs, ...portsFrom(type, type.inputs_from, node, "in", type.inputs)],
     outputs: [...type.outputs, ...portsFrom(type, type.outputs_from, node, "out", type.outputs)],
   };
+}
+
+/** The ports of an instance: of the type that the inner ports have which they lead to, where that is one type. */
+function subflowPorts(node: NodeDef, types: Record<string, NodeType>, flow: FlowDoc): Ports {
+  const { [node.type.slice("subflow:".length)]: subflow, ...others } = flow.subflows ?? {};
+  if (!subflow) return wiredPorts(node, flow);
+  const inside: FlowDoc = { ...flow, nodes: subflow.nodes ?? [], wires: subflow.wires ?? [], subflows: others };
+  const ports = (side: keyof Ports): Port[] =>
+    Object.entries(subflow[side] ?? {}).map(([name, endpoints]) => {
+      const inner = new Set(endpoints.map((end) => portAt(end, side, types, inside)?.type ?? "any"));
+      return { name, type: inner.size === 1 ? [...inner][0]! : "any", description: "" };
+    });
+  return { inputs: ports("inputs"), outputs: ports("outputs") };
 }
 
 function portsFrom(type: NodeType, field: string | null, node: NodeDef, stem: string, fixed: Port[]): Port[] {

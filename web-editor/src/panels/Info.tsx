@@ -3,7 +3,7 @@
 import type { NodeDef, NodeStats, NodeType, WireDef } from "../api/types";
 import { changeWire, removeWires, wireKey, wiresOf } from "../model/flow";
 import { nodeNumbers } from "../model/health";
-import { activeTab, edit, nodeOf, select, useEditor } from "../state/editor";
+import { activeTab, edit, livePrefix, nodeOf, select, shownFlow, useEditor } from "../state/editor";
 import { useLive } from "../state/live";
 
 const NO_STATS: Record<string, NodeStats> = {};
@@ -14,10 +14,13 @@ export function Info() {
   const id = nodes.size === 1 ? [...nodes][0]! : null;
   const node = useEditor((state) => (id ? nodeOf(state, id) : undefined));
   const type = useEditor((state) => (node ? state.types[node.type] : undefined));
-  const stats = useLive((now) => now.stats[`${tab?.id}/${id}`] ?? NO_STATS);
-  const states = useLive((now) => now.states[`${tab?.id}/${id}`]);
-  if (!tab) return null;
-  const chosen = wire ? wiresOf(tab.doc).find((one) => wireKey(one) === wire) : undefined;
+  const flow = useEditor(shownFlow);
+  const prefix = useEditor(livePrefix);
+  const live = prefix === null ? "" : `${tab?.id}/${prefix}${id}`;
+  const stats = useLive((now) => now.stats[live] ?? NO_STATS);
+  const states = useLive((now) => now.states[live]);
+  if (!tab || !flow) return null;
+  const chosen = wire ? wiresOf(flow).find((one) => wireKey(one) === wire) : undefined;
   if (chosen) return <WireInfo wire={chosen} />;
   if (node)
     return <NodeInfo node={node} type={type} stats={Object.values(stats)} processes={Object.values(states ?? {})} />;

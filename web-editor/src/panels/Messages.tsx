@@ -1,7 +1,8 @@
 /** What came in: debug messages and errors, the newest first, each with the way to its node. */
 
 import { useEffect, useState } from "react";
-import { reveal, useEditor } from "../state/editor";
+import { useEditor } from "../state/editor";
+import { reveal } from "../state/view";
 import { clearDebug, pauseDebug, seenErrors, useLive } from "../state/live";
 import { clockTime } from "./clockTime";
 import { Tree } from "./Tree";

@@ -4,7 +4,9 @@ import { useMemo, useState } from "react";
 import { DRAGGED } from "../canvas/Canvas";
 import { Icon } from "../canvas/Icon";
 import { fitness } from "../model/search";
-import { keep, useEditor } from "../state/editor";
+import { usesOf } from "../model/subflows";
+import { activeTab, keep, openDialog, useEditor } from "../state/editor";
+import { openSubflow } from "../state/view";
 
 const FIRST = ["core", "iot", "vision", "ai"];
 
@@ -27,11 +29,11 @@ export function Palette() {
       });
     }
     for (const [name, subflow] of Object.entries(subflows ?? {}))
-      if (!filter || fitness(name, filter))
+      if (!filter || fitness(name, filter) || fitness(subflow.name ?? "", filter))
         (found.subflow ??= []).push({
           type: `subflow:${name}`,
           title: subflow.name || name,
-          icon: "",
+          icon: "workflow",
           tip: subflow.description ?? "",
           off: false,
         });
@@ -71,6 +73,7 @@ export function Palette() {
                   draggable
                   title={`${entry.type}: ${entry.tip}`}
                   data-type={entry.type}
+                  onDoubleClick={() => name === "subflow" && openSubflow(entry.type.slice(8))}
                   onDragStart={(event) => {
                     event.dataTransfer.setData(DRAGGED, entry.type);
                     event.dataTransfer.effectAllowed = "copy";
@@ -78,6 +81,7 @@ export function Palette() {
                 >
                   <Icon name={entry.icon} title={entry.title} category={name} />
                   {entry.title}
+                  {name === "subflow" && <SubflowTools id={entry.type.slice(8)} title={entry.title} />}
                 </div>
               ))}
           </section>
@@ -85,5 +89,24 @@ export function Palette() {
         {!categories.length && <p className="hint">Nothing fits “{filter}”.</p>}
       </div>
     </aside>
+  );
+}
+
+function SubflowTools({ id, title }: { id: string; title: string }) {
+  const uses = useEditor((state) => usesOf(activeTab(state)!.doc, id).length);
+  return (
+    <span className="palette-tools">
+      <small title={uses === 1 ? "used once" : `used ${uses} times`}>{uses}</small>
+      <button aria-label={`Open ${title}`} title="Open (double-click)" onClick={() => openSubflow(id)}>
+        ✎
+      </button>
+      <button
+        aria-label={`Settings of ${title}`}
+        title="Parameters, name, delete"
+        onClick={() => openDialog({ kind: "subflow", id })}
+      >
+        ⋯
+      </button>
+    </span>
   );
 }

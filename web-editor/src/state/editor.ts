@@ -2,9 +2,9 @@
 
 import { create } from "zustand";
 import { api, Refused, type Scope } from "../api/http";
-import type { Deployed, FlowDoc, NodeDef, NodeType } from "../api/types";
-import { dirty, emptyFlow, problemsByNode } from "../model/flow";
-import { merge } from "../model/merge";
+import type { FlowDoc, NodeDef, NodeType } from "../api/types";
+import { dirty, emptyFlow, slug } from "../model/flow";
+import { templateOf, withTemplate } from "../model/subflows";
 
 export interface Tab {
   id: string;
@@ -34,6 +34,15 @@ export interface Stale {
   scope: Scope;
 }
 
+/** A template that is open on the canvas, and the instance whose nodes are seen live there. */
+export interface Inside {
+  subflow: string;
+  instance: string | null;
+}
+
+export type Dialog =
+  { kind: "group" | "port" | "subflow"; id: string } | { kind: "import"; text?: string } | { kind: "export" };
+
 export type Panel = "info" | "debug" | "errors" | "log" | "history";
 export type Theme = "auto" | "light" | "dark";
 
@@ -43,7 +52,10 @@ interface Editor {
   order: string[];
   removed: Record<string, number>;
   active: string;
-  selected: { nodes: Set<string>; wire: string | null };
+  /** From the flow down to the template that the canvas shows; empty: the flow itself. */
+  inside: Inside[];
+  selected: { nodes: Set<string>; wire: string | null; group: string | null };
+  dialog: Dialog | null;
   form: string | null;
   panel: Panel;
   theme: Theme;
@@ -65,13 +77,17 @@ const kept = <T>(key: string, otherwise: T): T => {
 };
 export const keep = (key: string, value: unknown) => localStorage.setItem(`flowcore.${key}`, JSON.stringify(value));
 
+export const NONE = { nodes: new Set<string>(), wire: null, group: null };
+
 export const useEditor = create<Editor>(() => ({
   types: {},
   tabs: {},
   order: [],
   removed: {},
   active: "",
-  selected: { nodes: new Set(), wire: null },
+  inside: [],
+  selected: NONE,
+  dialog: null,
   form: null,
   panel: kept<Panel>("panel", "info"),
   theme: kept<Theme>("theme", "auto"),
@@ -86,7 +102,7 @@ const get = useEditor.getState;
 
 export const activeTab = (state: Editor): Tab | undefined => state.tabs[state.active];
 
-function putTab(tab: Tab) {
+export function putTab(tab: Tab) {
   set((state) => ({ tabs: { ...state.tabs, [tab.id]: tab } }));
 }
 
@@ -104,7 +120,7 @@ export async function load() {
   set({ types: byType(types), tabs, order, active: tabs[wish] ? wish : (order[0] ?? "") });
 }
 
-const fresh = (doc: FlowDoc, base: number, wanted = "running"): Tab => ({
+export const fresh = (doc: FlowDoc, base: number, wanted = "running"): Tab => ({
   id: doc.id,
   base,
   deployed: doc,
@@ -129,8 +145,35 @@ export async function reloadTypes() {
 
 // Editing
 
-/** Change the flow that is shown; what it was before can be brought back. */
+/** The open templates that are still there. */
+export function openPath(state: Editor): Inside[] {
+  const subflows = activeTab(state)?.doc.subflows ?? {};
+  const gone = state.inside.findIndex((one) => !subflows[one.subflow]);
+  return gone < 0 ? state.inside : state.inside.slice(0, gone);
+}
+
+const openTemplate = (state: Editor): string | undefined => openPath(state).at(-1)?.subflow;
+
+/** What the canvas shows: the flow, or a template of it as a flow. */
+export function shownFlow(state: Editor): FlowDoc | undefined {
+  const doc = activeTab(state)?.doc;
+  const name = openTemplate(state);
+  return doc && name ? templateOf(doc, name) : doc;
+}
+
+/** Change what the canvas shows; what it was before can be brought back. */
 export function edit(change: (doc: FlowDoc) => FlowDoc) {
+  const name = openTemplate(get());
+  if (!name) return editFlow(change);
+  editFlow((doc) => {
+    const view = templateOf(doc, name);
+    const changed = change(view);
+    return changed === view ? doc : withTemplate(doc, name, changed);
+  });
+}
+
+/** Change the whole document, also while a template of it is open. */
+export function editFlow(change: (doc: FlowDoc) => FlowDoc) {
   const tab = activeTab(get());
   if (!tab) return;
   const doc = change(tab.doc);
@@ -149,24 +192,23 @@ export function redo() {
   if (tab && doc) putTab({ ...tab, doc, past: [...tab.past, tab.doc], future: tab.future.slice(1) });
 }
 
-export function select(nodes: Iterable<string>, wire: string | null = null) {
-  set({ selected: { nodes: new Set(nodes), wire } });
+export function select(nodes: Iterable<string>, wire: string | null = null, group: string | null = null) {
+  set({ selected: { nodes: new Set(nodes), wire, group } });
 }
 
 export function show(flow: string) {
   keep("active", flow);
   history.replaceState(null, "", `#${flow}`);
-  set({ active: flow, selected: { nodes: new Set(), wire: null }, form: null });
+  set({ active: flow, inside: [], selected: NONE, form: null, dialog: null });
 }
 
-/** Bring a node into view, whichever flow it is in. */
-export function reveal(flow: string, node: string) {
-  if (!get().tabs[flow]) return;
-  if (get().active !== flow) show(flow);
-  const id = node.split(":")[0]!;
-  set({ selected: { nodes: new Set([id]), wire: null }, reveal: { node: id, at: Date.now() } });
+/** Before the ids of the nodes on the canvas, as the runtime calls them; null: nothing of what is open runs. */
+export function livePrefix(state: Editor): string | null {
+  const path = openPath(state);
+  return path.some((one) => one.instance === null) ? null : path.map((one) => `${one.instance}:`).join("");
 }
 
+export const openDialog = (dialog: Dialog | null) => set({ dialog });
 export const openForm = (node: string | null) => set({ form: node });
 export function openPanel(panel: Panel) {
   keep("panel", panel);
@@ -181,14 +223,7 @@ export function setTheme(theme: Theme) {
 
 export function addFlow(name: string, doc?: FlowDoc) {
   const taken = get().tabs;
-  const stem =
-    (doc?.id ??
-      name
-        .toLowerCase()
-        .replace(/[^a-z0-9]+/g, "-")
-        .replace(/^-+|-+$/g, "")
-        .slice(0, 50)) ||
-    "flow";
+  const stem = (doc?.id ?? slug(name)) || "flow";
   let id = stem;
   for (let k = 2; taken[id]; k++) id = `${stem}-${k}`;
   const made = doc ? { ...doc, id, name: name || doc.name } : emptyFlow(id, name);
@@ -206,18 +241,19 @@ export function removeFlow(id: string) {
   if (get().active === id) show(order[0] ?? "");
 }
 
-export function moveFlow(id: string, before: string) {
+/** Put a tab to a place among the others, from 0. */
+export function moveFlow(id: string, to: number) {
   const order = get().order.filter((one) => one !== id);
-  order.splice(order.indexOf(before), 0, id);
+  order.splice(Math.max(0, to), 0, id);
   keep("order", order);
   set({ order });
 }
 
-// Deploying
-
 export const isDirty = (tab: Tab) => dirty(tab.doc, tab.deployed).any;
 export const anyDirty = (state: Editor) =>
   Object.keys(state.removed).length > 0 || Object.values(state.tabs).some((tab) => isDirty(tab));
+
+// What is said
 
 export function toast(kind: Toast["kind"], title: string, lines: string[] = [], node?: Toast["node"]) {
   const id = ++toastId;
@@ -225,104 +261,6 @@ export function toast(kind: Toast["kind"], title: string, lines: string[] = [], 
   if (kind !== "error") setTimeout(() => dismiss(id), 8000);
 }
 export const dismiss = (id: number) => set((state) => ({ toasts: state.toasts.filter((one) => one.id !== id) }));
-
-export async function deploy(scope: Scope) {
-  const { tabs, removed, deploying } = get();
-  if (deploying) return;
-  set({ deploying: true });
-  try {
-    const changed = Object.values(tabs).filter((tab) => scope === "full" || isDirty(tab));
-    if (scope !== "nodes") {
-      for (const flow of Object.keys(removed)) {
-        await api.remove(flow);
-        toast("done", `${flow}: removed`);
-        set((state) => ({ removed: Object.fromEntries(Object.entries(state.removed).filter(([id]) => id !== flow)) }));
-      }
-    }
-    if (!changed.length && !Object.keys(removed).length) toast("note", "Nothing has changed");
-    for (const tab of changed) await deployTab(tab, scope === "full" ? "flow" : scope);
-  } finally {
-    set({ deploying: false });
-  }
-}
-
-async function deployTab(tab: Tab, scope: Scope, base = tab.base) {
-  const nodes = scope === "nodes" && tab.base ? [...dirty(tab.doc, tab.deployed).nodes] : [];
-  try {
-    const [done] = await api.deploy([tab.doc], nodes.length ? "nodes" : "flow", base ? { [tab.id]: base } : {}, nodes);
-    const now = await api.flow(tab.id);
-    const current = get().tabs[tab.id] ?? tab;
-    const doc = nodes.length ? current.doc : current.doc === tab.doc ? now.document! : current.doc;
-    putTab({ ...current, base: now.revision, deployed: now.document, doc, problems: {} });
-    tell(done!);
-  } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    if (error.code === "stale") {
-      const theirs = await api.flow(tab.id);
-      if (theirs.document) set({ stale: { flow: tab.id, theirs: theirs.document, revision: theirs.revision, scope } });
-      return;
-    }
-    refused(tab, error);
-  }
-}
-
-function refused(tab: Tab, error: Refused) {
-  const found = (error.details.problems ?? []) as string[];
-  const problems = problemsByNode(found, tab.doc);
-  putTab({ ...(get().tabs[tab.id] ?? tab), problems });
-  const first = Object.keys(problems)[0];
-  const lines = found.length ? found.map((line) => line.replace(/^<document>:\d+ /, "")) : [error.advice];
-  toast("error", error.message, lines, first ? { flow: tab.id, node: first } : undefined);
-}
-
-function tell(done: Deployed) {
-  const kinds = ["started", "restarted", "reconfigured", "rewired", "stopped", "moved"] as const;
-  const parts = kinds.filter((kind) => done[kind].length).map((kind) => `${kind} ${done[kind].join(", ")}`);
-  const wires =
-    done.wires_added + done.wires_closed ? [`wires: ${done.wires_added} added, ${done.wires_closed} closed`] : [];
-  const failed = Object.entries(done.failed).map(([node, why]) => `${node} did not come up: ${why}`);
-  const took = `${Math.round(done.took_s * 1000)} ms`;
-  toast(
-    failed.length ? "error" : "done",
-    `${done.flow}: revision ${done.revision}, ${done.kept.length} kept, ${took}`,
-    [...parts, ...wires, ...failed, ...done.notes],
-  );
-}
-
-/** How a stale deploy goes on: with both changes, with mine alone, or with theirs alone. */
-export async function settle(how: "merge" | "overwrite" | "theirs" | "cancel") {
-  const { stale, tabs } = get();
-  set({ stale: null });
-  const tab = stale && tabs[stale.flow];
-  if (!stale || !tab || how === "cancel") return;
-  if (how === "theirs") {
-    putTab({ ...tab, base: stale.revision, deployed: stale.theirs, doc: stale.theirs, past: [...tab.past, tab.doc] });
-    return;
-  }
-  const doc = how === "merge" ? merge(tab.deployed ?? stale.theirs, tab.doc, stale.theirs).flow : tab.doc;
-  const next = { ...tab, base: stale.revision, deployed: stale.theirs, doc, past: [...tab.past, tab.doc] };
-  putTab(next);
-  await deployTab(next, "flow");
-}
-
-/** Somebody, maybe we ourselves, deployed a flow. */
-export async function deployedElsewhere(flow: string, revision: number) {
-  const tab = get().tabs[flow];
-  if (get().deploying || (tab && tab.base >= revision)) return;
-  const found = await api.flow(flow).catch(() => null);
-  if (!found?.document) return;
-  if (!tab) {
-    if (get().removed[flow]) return;
-    putTab(fresh(found.document, found.revision));
-    set((state) => ({ order: [...state.order, flow], active: state.active || flow }));
-  } else if (!isDirty(tab)) {
-    putTab({ ...fresh(found.document, found.revision), past: tab.past, wanted: tab.wanted });
-  } else {
-    toast("note", `${flow} was deployed elsewhere (revision ${revision})`, [
-      "Your changes are kept; the next deploy shows the difference.",
-    ]);
-  }
-}
 
 /** Ask the runtime to do something, and show what it says no with. */
 export async function attempt(work: Promise<unknown>, done?: string) {
@@ -336,4 +274,4 @@ export async function attempt(work: Promise<unknown>, done?: string) {
 }
 
 export const nodeOf = (state: Editor, id: string): NodeDef | undefined =>
-  activeTab(state)?.doc.nodes?.find((node) => node.id === id);
+  shownFlow(state)?.nodes?.find((node) => node.id === id);

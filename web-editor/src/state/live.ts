@@ -4,7 +4,8 @@ import { create } from "zustand";
 import { Live } from "../api/live";
 import type { Badge, DebugMessage, ErrorMessage, LiveFrame, LogLine, NodeState, NodeStats, Person } from "../api/types";
 import { wireNow, type WireNow } from "../model/health";
-import { deployedElsewhere, reloadTypes } from "./editor";
+import { deployedElsewhere } from "./deploy";
+import { reloadTypes } from "./editor";
 
 const MOST_DEBUG = 300;
 const MOST_ERRORS = 100;

@@ -1,0 +1,70 @@
+"""What a user does with mouse and keyboard, and where things are on the page."""
+
+import json
+
+import pytest
+
+expect = pytest.importorskip("playwright.async_api", reason="playwright is not installed: make install").expect
+
+
+def node(page, name):
+    """A node on the canvas."""
+    return page.locator(f'[data-node="{name}"]')
+
+
+def port(page, end):
+    """A port: `node.port`."""
+    return page.locator(f'[data-port="{end}"]')
+
+
+def wire(page, key):
+    """A wire: `node.port>node.port`."""
+    return page.locator(f'[data-id="{key}"]')
+
+
+async def middle(locator):
+    """The middle of something, in pixels of the page."""
+    box = await locator.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+async def drag(page, start, end):
+    """With the mouse, in steps."""
+    await page.mouse.move(*start)
+    await page.mouse.down()
+    await page.mouse.move((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, steps=4)
+    await page.mouse.move(*end, steps=4)
+    await page.mouse.up()
+
+
+async def command(page, name):
+    """Run an action by its name."""
+    await page.keyboard.press("Control+Shift+p")
+    await page.get_by_label("Action", exact=True).fill(name)
+    await page.keyboard.press("Enter")
+
+
+async def add(page, at, name):
+    """Put a node to a place of the page."""
+    await page.mouse.dblclick(*at)
+    await page.get_by_label("Node type").fill(name)
+    await page.keyboard.press("Enter")
+
+
+async def take_in(page, **flow):
+    """A flow of its own, as an import would make it; it is open then."""
+    await page.evaluate("text => window.flowcoreTakeIn(text)", json.dumps({"flowcore": 1, **flow}))
+
+
+async def document(runtime, flow="line"):
+    """The flow as the runtime has it."""
+    async with runtime.program() as http:
+        return (await (await http.get(f"/api/flows/{flow}")).json())["document"]
+
+
+async def deploy(page):
+    """Press Deploy, and read what it says."""
+    await page.get_by_role("button", name="Deploy", exact=True).click()
+    said = page.locator(".toasts li").last
+    await expect(said).to_contain_text("revision")
+    return await said.inner_text()
