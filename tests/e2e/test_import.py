@@ -53,7 +53,7 @@ async def test_what_is_missing_is_named_before_anything_changes(page, runtime):
     await expect(page.get_by_role("tab", name="Line")).to_have_count(2)
 
 
-async def test_an_export_of_node_red_is_imported_with_what_could_not_be_turned(page, runtime):
+async def test_an_export_of_node_red_is_imported_with_what_could_not_be_turned(page):
     await page.keyboard.press("Control+i")
     form = page.get_by_role("dialog", name="Import")
     await form.locator("input[type=file]").set_input_files(EXPORTS / "other-packages.json")
@@ -63,4 +63,4 @@ async def test_an_export_of_node_red_is_imported_with_what_could_not_be_turned(p
     await expect(summary).not_to_contain_text("could not be turned")
     await form.get_by_role("button", name="Import").click()
     await expect(page.locator(".node").first).to_be_visible()
-    assert "revision 1" in await deploy(page)
+    assert "started every-five-seconds, say-when" in await deploy(page)
