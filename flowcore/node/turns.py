@@ -242,6 +242,8 @@ class Turns:
             self._suspect_turns -= 1
             if self._suspect_turns < 0:
                 self.suspects.clear()  # the rest did not come back: their producer has a new epoch
+        elif self._engine.node.waits:
+            most = 1  # the next one's handler need not wait for this one's answer, and they begin in order
         elif self._concurrency > 1:
             most = max(1, min(most, len(queue) // self._concurrency))
         works: list[Any] = []
