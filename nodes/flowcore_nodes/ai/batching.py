@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -116,14 +117,14 @@ class Batcher:
                     lane.waiting.popleft()
                 self._free -= 1
                 running = self._loop.run_in_executor(self._pool, _run, lane.model, batch)
-                running.add_done_callback(lambda _, lane=lane: self._finished(lane))
+                running.add_done_callback(partial(self._finished, lane))
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
         if self._free and next_s < float("inf"):
             self._alarm = self._loop.call_later(next_s - now_s, self._dispatch)
 
-    def _finished(self, lane: Lane) -> None:
+    def _finished(self, lane: Lane, _: asyncio.Future) -> None:
         self._free += 1
         self._hand_over(lane)
         self._dispatch()
@@ -131,12 +132,13 @@ class Batcher:
     def _hand_over(self, lane: Lane) -> None:
         while lane.open and lane.open[0].answer is not None:
             request = lane.open.popleft()
-            if request.future.done():
+            future, answer = request.future, request.answer
+            if future.done():
                 continue
-            if isinstance(request.answer, Answer):
-                request.future.set_result(request.answer)
-            elif not isinstance(request.answer, asyncio.CancelledError):
-                request.future.set_exception(request.answer)
+            if isinstance(answer, Answer):
+                future.set_result(answer)
+            elif isinstance(answer, Exception):
+                future.set_exception(answer)
 
 
 def _together(lane: Lane, feeds: dict[str, Array]) -> tuple[int, tuple | None]:

@@ -1,4 +1,4 @@
-"""How many CUDA devices there are, asked of the driver itself: no library of a model's engine has to be there for it."""
+"""How many CUDA devices there are, asked of the driver itself: no engine's library has to be there for it."""
 
 import ctypes
 

@@ -1,7 +1,7 @@
 """What runs a model: one small interface, an adapter a library behind it.
 
-An `Engine` takes arrays by input name and returns arrays by output name, in the thread that calls it; several threads may
-call at once. What goes in and comes out is read from the model. Which one opens a file is decided here:
+An `Engine` takes arrays by input name and returns arrays by output name, in the thread that calls it; several threads
+may call at once. What goes in and comes out is read from the model. Which one opens a file is decided here:
 
     .onnx, .ort    onnx_engine.py, ONNX Runtime; with engine = tensorrt tensorrt_engine.py
     .pt2           export_engine.py, a program that `torch.export.save` wrote
@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-Array = Any  # numpy.ndarray; a Tensor on a CUDA device where the engine `takes_device`; a list where the model wants one
+Array = (
+    Any  # numpy.ndarray; a Tensor on a CUDA device where the engine `takes_device`; a list where the model wants one
+)
 
 _ADAPTERS = {
     "onnxruntime": ("flowcore_nodes.ai.onnx_engine", "OnnxEngine"),
@@ -157,7 +159,9 @@ class LoadedModel:
                 added.add(was_added)
                 self._same_lengths(spec, array.shape, lengths)
         if len(added) > 1:
-            raise TensorMismatch(f"{self.name}: some inputs have the first length, others lack it; it wants {self._wanted()}")
+            raise TensorMismatch(
+                f"{self.name}: some inputs have the first length, others lack it; it wants {self._wanted()}"
+            )
         return feeds, True in added
 
     def _wanted(self) -> str:
@@ -230,7 +234,9 @@ def open_model(path: str, engine: str, options: Options) -> LoadedModel:
     kind = _BY_SUFFIX.get(file.suffix.lower(), "") if engine == "auto" else engine
     if file.suffix.lower() in _PICKLES or not kind:
         why = "may run code when it is loaded, and is not loaded" if file.suffix.lower() in _PICKLES else "is not known"
-        raise ModelError(f"{file}: a '{file.suffix}' file {why}; export the model as .onnx, or with torch.export as .pt2")
+        raise ModelError(
+            f"{file}: a '{file.suffix}' file {why}; export the model as .onnx, or with torch.export as .pt2"
+        )
     try:
         if not (size := file.stat().st_size):
             raise ModelError(f"{file}: the file is empty")
@@ -248,7 +254,9 @@ def open_model(path: str, engine: str, options: Options) -> LoadedModel:
         raise ModelError(f"{file}: the engine {kind} is not installed: {e}") from e
     except Exception as e:  # of the library: each has its own
         said = str(e).strip().splitlines()
-        raise ModelError(f"{file} ({size} bytes): {kind} cannot open it: {said[0] if said else type(e).__name__}") from e
+        raise ModelError(
+            f"{file} ({size} bytes): {kind} cannot open it: {said[0] if said else type(e).__name__}"
+        ) from e
 
 
 def path_of(path: str) -> Path:
@@ -280,7 +288,9 @@ def device_of(device: str, affinity: str, count: int) -> str:
     if device == "cpu":
         return device
     if not count:
-        raise ModelError(f"device {device}: this machine shows no CUDA device; set device to cpu, or see flowcore doctor")
+        raise ModelError(
+            f"device {device}: this machine shows no CUDA device; set device to cpu, or see flowcore doctor"
+        )
     if device == "cuda":
         return f"cuda:{zlib.crc32(affinity.encode()) % count if affinity else 0}"
     number = int(device.removeprefix("cuda:"))

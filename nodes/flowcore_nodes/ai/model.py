@@ -10,7 +10,15 @@ from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, Outputs, f
 from flowcore.node.policies import Breaker, BreakerOpen
 from flowcore_nodes.ai.batching import Answer, Batcher, Lane
 from flowcore_nodes.ai.cuda_devices import device_count
-from flowcore_nodes.ai.engines import LoadedModel, ModelError, Options, TensorMismatch, TensorSpec, device_of, open_model
+from flowcore_nodes.ai.engines import (
+    LoadedModel,
+    ModelError,
+    Options,
+    TensorMismatch,
+    TensorSpec,
+    device_of,
+    open_model,
+)
 from flowcore_nodes.ai.meter import Meter
 
 _FREE_LENGTH = 1  # in place of a length that the model leaves free, for the warm-up
@@ -30,12 +38,12 @@ class Model(Node):
 
     With `max_batch` messages that wait are run together. The settings `timeout_s`, `retry`, `breaker` and `deadline`
     work as for every node; with a `fallback` model the breaker counts failures of the first one, and while it is open
-    the fallback answers. What neither can do is an error, for a `core/catch`. Pickles (.pt, .pkl, .joblib) are code, and
-    are not loaded.
+    the fallback answers. What neither can do is an error, for a `core/catch`. Pickles (.pt, .pkl, .joblib) are code,
+    and are not loaded.
     """
 
     type = "ai/model"
-    title = "LoadedModel"
+    title = "Model"
     category = "ai"
     icon = "brain"
     needs = ("onnxruntime",)
@@ -72,7 +80,9 @@ class Model(Node):
         )
         tensor: str = field("tensor", min_length=1, description="Key of a map's tensor, for models with one input")
         warm_up: int = field(2, ge=0, le=100, description="Runs with zeros before the node takes over")
-        sizes: dict[str, int] = field({}, description="Lengths by name that the warm-up uses where the model leaves them free")
+        sizes: dict[str, int] = field(
+            {}, description="Lengths by name that the warm-up uses where the model leaves them free"
+        )
         stats_s: float = field(5.0, ge=0, le=3600, description="Seconds between two messages on `stats`; 0: none")
 
         @model_validator(mode="after")
@@ -160,7 +170,9 @@ class Model(Node):
         began_s = time.perf_counter()
         lane = self._lanes.get(message.meta.get("model", ""))
         if lane is None:
-            raise GiveUp(f"no model {message.meta['model']!r} here; `more` has: {', '.join(self.config.more) or 'none'}")
+            raise GiveUp(
+                f"no model {message.meta['model']!r} here; `more` has: {', '.join(self.config.more) or 'none'}"
+            )
         meter = self._meters[lane.model]
         value, beside = self._value(message.payload)
         try:

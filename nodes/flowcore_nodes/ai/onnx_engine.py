@@ -38,7 +38,9 @@ class OnnxEngine:
         self._session = onnxruntime.InferenceSession(str(file), settings, providers=providers)
         used = self._session.get_providers()
         if used[0] != providers[0][0]:  # it goes on with the processor and says so on stderr alone
-            raise ModelError(f"ONNX Runtime could not use its {providers[0][0]} on {self.device}; it would use {used[0]}")
+            raise ModelError(
+                f"ONNX Runtime could not use its {providers[0][0]} on {self.device}; it would use {used[0]}"
+            )
         self.inputs = tuple(map(_spec, self._session.get_inputs()))
         self.outputs = tuple(map(_spec, self._session.get_outputs()))
         self._names = [one.name for one in self.outputs]

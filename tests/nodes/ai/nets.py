@@ -1,6 +1,7 @@
 """Small models for the tests, made here: nothing is downloaded, and what comes out can be worked out by hand."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,5 +55,5 @@ def heavy(path: Path, turns: int, size: int = 256) -> Path:
     rng = np.random.default_rng(1)
     weights = {"w": (rng.standard_normal((size, size)) / size**0.5).astype(np.float32)}
     names = ["x", *(f"h{k}" for k in range(1, turns)), "y"]
-    nodes = [helper.make_node("MatMul", [a, "w"], [b]) for a, b in zip(names, names[1:], strict=False)]
+    nodes = [helper.make_node("MatMul", [a, "w"], [b]) for a, b in pairwise(names)]
     return write(path, nodes, {"x": ["batch", size, size]}, {"y": ["batch", size, size]}, weights)

@@ -5,10 +5,10 @@ import hashlib
 
 import numpy as np
 import pytest
-
-from flowcore.node.testing import drive
 from flowcore_nodes.ai.engines import ModelError, device_of
 from flowcore_nodes.ai.model import Model
+
+from flowcore.node.testing import drive
 from tests.nodes.ai import nets
 
 ROW = np.array([1, 2, 3], np.float32)
@@ -186,9 +186,9 @@ async def test_the_loop_goes_on_while_a_model_runs(tmp_path):
 
 async def test_a_message_past_its_time_out_fails_alone(tmp_path):
     """The node's setting: the handler ends, and what comes then is answered."""
-    heavy = nets.heavy(tmp_path / "heavy.onnx", 200)
-    async with drive(Model, model=str(heavy), threads=1, warm_up=0, settings={"timeout_s": 0.1}) as node:
-        await node.put(np.zeros((16, 256, 256), np.float32))
+    heavy = nets.heavy(tmp_path / "heavy.onnx", 100)
+    async with drive(Model, model=str(heavy), threads=1, warm_up=0, settings={"timeout_s": 0.02}) as node:
+        await node.put(np.zeros((4, 256, 256), np.float32))
         assert node.given_up[0]["error"] == "HandlerTimeout"
         node.engine.turns._handling._timeout_s = 60
         await node.put(np.zeros((1, 256, 256), np.float32))
