@@ -1,11 +1,14 @@
 """Every example flow is valid, runs on a real host, and does what its description says."""
 
 import asyncio
+import contextlib
 import json
 import math
 import re
+import socket
 from pathlib import Path
 
+import aiohttp
 import pytest
 from flowcore_nodes.iot.simulated import machine
 
@@ -231,3 +234,30 @@ async def test_commands_asks_again_until_somebody_answers(host, tmp_path):
     lines = await json_lines(answers, lambda lines: len(lines) >= 4)
     logged = log.read_text().splitlines()
     assert all(line["load"] in logged for line in lines)
+
+
+async def test_orders_are_answered_when_the_warehouse_has_them(host, tmp_path):
+    """Real HTTP: seven http-in, -request, -response and -out nodes, each a process, on one port."""
+    book, port = tmp_path / "book.jsonl", free_port()
+    await deploy(host, example("orders", PORT=port, WAREHOUSE=f"http://127.0.0.1:{port}", BOOK=str(book)))
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as shop, asyncio.timeout(40):
+
+        async def answer(method: str, path: str, **body) -> tuple[int, dict]:
+            while True:
+                with contextlib.suppress(aiohttp.ClientConnectionError):  # until all of them listen
+                    async with shop.request(method, path, **body) as said:
+                        if said.status not in (404, 405, 503):
+                            return said.status, await said.json()
+                await asyncio.sleep(0.05)
+
+        assert await answer("GET", "/stock") == (200, {"bolts": 120, "nuts": 80})
+        for order in range(3):
+            assert await answer("POST", "/orders", json={"order": order, "pieces": 1}) == (200, {"done": True})
+    assert [line["order"] for line in await json_lines(book, lambda lines: len(lines) >= 3)] == [0, 1, 2]
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]

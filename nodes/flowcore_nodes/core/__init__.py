@@ -28,6 +28,9 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.file_watch import FileWatch
     from flowcore_nodes.core.filter import Filter
     from flowcore_nodes.core.function import Function
+    from flowcore_nodes.core.http_in import HttpIn
+    from flowcore_nodes.core.http_request import HttpRequest
+    from flowcore_nodes.core.http_response import HttpResponse
     from flowcore_nodes.core.inject import Inject
     from flowcore_nodes.core.javascript import JavaScript
     from flowcore_nodes.core.join import Join
@@ -54,6 +57,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.threshold import Threshold
     from flowcore_nodes.core.trigger import Trigger
     from flowcore_nodes.core.validate import Validate
+    from flowcore_nodes.core.webhook_out import WebhookOut
     from flowcore_nodes.core.xml import Xml
     from flowcore_nodes.core.yaml import Yaml
 
@@ -63,5 +67,6 @@ def flowcore_node_types() -> list[type[Node]]:
         Range, Filter, Counter, Validate, StateMachine, Retry, Buffer, ContextGet, ContextSet,
         Csv, Xml, Yaml, Base64, Exec,
         FileIn, FileOut, FileWatch, Tail, NatsIn, NatsOut, NatsRequest,
+        HttpIn, HttpResponse, HttpRequest, WebhookOut,
         Catch, Status, Complete, SubflowStatus, LinkIn, LinkOut, LinkCall, Junction, Comment,
     ]  # fmt: skip
