@@ -44,9 +44,7 @@ class HttpRequest(HttpClient):
         )
         max_pages: int = field(1000, ge=1, description="Most pages of one message")
         max_bytes: int = field(10 << 20, ge=1, le=1 << 30, description="Longest answer (whole) or line, in bytes")
-        fail: bool = field(
-            True, description="A status from 400 on is an error; off: it goes on, with meta.response.status"
-        )
+        fail: bool = field(True, description="A status from 400 on is an error; off: the answer goes on")
 
         @field_validator("next")
         @classmethod
