@@ -88,7 +88,7 @@ class HttpClient(Node):
         if config.token:
             headers["Authorization"] = f"Bearer {config.token}"
         elif config.user:
-            headers["Authorization"] = aiohttp.BasicAuth(config.user, config.password, "utf-8").encode()
+            headers["Authorization"] = aiohttp.encode_basic_auth(config.user, config.password)
         return headers
 
     @contextlib.asynccontextmanager
