@@ -118,7 +118,7 @@ function Drawn() {
   const putNode = (type: string, at: Point, from?: string) => {
     const why = notInside(flow, type, template);
     if (why) return toast("error", "This subflow cannot stand here", [why]);
-    const wire = from ? null : wireUnder({ x: at.x + (type === "core/junction" ? 10 : 0), y: at.y });
+    const wire = from ? null : wireUnder({ x: at.x + (type === "core/junction" ? 10 : 0), y: at.y + 17 });
     let made = "";
     edit((doc) => {
       const [next, id] = put(doc, type, at, types, wire, from);
@@ -132,7 +132,7 @@ function Drawn() {
     if (!type) return;
     event.preventDefault();
     const at = screenToFlowPosition({ x: event.clientX, y: event.clientY });
-    putNode(type, type === "core/junction" ? { x: at.x - 10, y: at.y - 10 } : { x: at.x - 60, y: at.y - 17 });
+    putNode(type, type === "core/junction" ? { x: at.x - 10, y: at.y - 17 } : { x: at.x - 60, y: at.y - 17 });
   };
   const add = (event: MouseEvent) => {
     const screen = { x: event.clientX, y: event.clientY };

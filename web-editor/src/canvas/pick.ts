@@ -62,7 +62,7 @@ export function insertJunction(
   const middle = at ?? middleOfWire(key);
   const made = {
     ...newNode(flow, "core/junction", { x: 0, y: 0 }),
-    ui: { x: snap(middle.x - 10), y: snap(middle.y - 10) },
+    ui: { x: snap(middle.x - 10), y: snap(middle.y - 17) },
   };
   const next = splice(addNode(flow, made), made.id, key, types);
   return next && [next, made.id];

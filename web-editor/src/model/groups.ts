@@ -20,7 +20,7 @@ export const membersOf = (flow: FlowDoc, group: string) => nodesOf(flow).filter(
 
 /** Where a node is drawn, and how large. */
 export function boxOf(node: NodeDef, types: Record<string, NodeType>, flow: FlowDoc): Box {
-  if (node.type === "core/junction") return { ...placeOf(node), width: 20, height: 20 };
+  if (node.type === "core/junction") return { ...placeOf(node), width: 20, height: 34 };
   const ports = portsOf(node, types, flow);
   const rows = Math.max(ports.inputs.length, ports.outputs.length, 1);
   return { ...placeOf(node), width: NODE_WIDTH, height: 34 + (rows - 1) * 18 };

@@ -206,8 +206,8 @@ describe("order", () => {
     expect(places(align(flow, all, "right", types), "x")).toEqual([260, 260, 400]);
     expect(places(align(flow, all, "centre", types), "x")).toEqual([130, 130, 200]);
     expect(places(align(flow, all, "top", types), "y")).toEqual([0, 0, 0]);
-    expect(places(align(flow, all, "bottom", types), "y")).toEqual([286, 286, 300]);
-    expect(places(align(flow, all, "middle", types), "y")).toEqual([143, 143, 150]);
+    expect(places(align(flow, all, "bottom", types), "y")).toEqual([300, 300, 300]);
+    expect(places(align(flow, all, "middle", types), "y")).toEqual([150, 150, 150]);
   });
   test("they get the same room between them", () => {
     expect(places(distribute(flow, all, "down", types), "y")).toEqual([0, 150, 300]);
