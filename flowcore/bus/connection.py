@@ -2,8 +2,8 @@
 
 nats-py gives each subscription a queue and a task of its own, so messages of two subscriptions overtake each other, and
 a publish waits for a flusher task. The wires need the order in which the server sent, and speed. So subscriptions made
-here are called straight from the read loop, and publishes go straight to the socket when nothing is waiting. Everything
-else (requests, JetStream, key-value) is nats-py's, unchanged, through `Connection.client`.
+here are called straight from the socket (`flowcore.bus.shortcut`), and publishes go straight to it when nothing is
+waiting. Everything else (requests, JetStream, key-value) is nats-py's, unchanged, through `Connection.client`.
 
 With a `tls://` URL nothing is sent before the line is encrypted, whatever the server offers: nats-py itself goes on in
 the clear, password and all, where the server leaves the choice to the client (`allow_non_tls`).
@@ -26,7 +26,8 @@ import nats.errors
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
-from flowcore.bus import tls
+from flowcore.bus import shortcut, tls
+from flowcore.bus.shortcut import WatchedParser
 
 Callback = Callable[[str, bytes, str, bytes], None]  # subject, data, reply ("" if none), raw headers (b"" if none)
 
@@ -57,6 +58,7 @@ class _Client(nats.aio.client.Client):
     def __init__(self) -> None:
         super().__init__()
         self.direct: dict[int, Callback] = {}
+        self._ps = WatchedParser(self)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         if self._current_server is not None and self._current_server.uri.scheme == "tls":
@@ -282,6 +284,7 @@ class Connection:
 
     async def _reconnected(self) -> None:
         self._wait_s = _FIRST_WAIT_S
+        shortcut.take(self.client, self.client.direct)
         for subject, callback in list(self._subscriptions.items()):
             if subject not in self._sids:  # the others nats-py has sent again by itself
                 await self._subscribe(subject, callback)
