@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import json
 import math
+import os
 import re
 import socket
+import tty
 from pathlib import Path
 
 import aiohttp
@@ -254,6 +256,54 @@ async def test_orders_are_answered_when_the_warehouse_has_them(host, tmp_path):
         for order in range(3):
             assert await answer("POST", "/orders", json={"order": order, "pieces": 1}) == (200, {"done": True})
     assert [line["order"] for line in await json_lines(book, lambda lines: len(lines) >= 3)] == [0, 1, 2]
+
+
+async def test_hall_shows_devices_and_prints_what_the_page_says(host, tmp_path):
+    """TCP, UDP, a pseudo-terminal and WebSocket, each with a real other end."""
+    fd, other = os.openpty()
+    tty.setraw(other)
+    printed: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def printer(reader, writer):
+        while line := await reader.readline():
+            printed.put_nowait(line)
+
+    async def numbers(reader, writer):
+        while line := await reader.readline():
+            writer.write(b"No. 7: " + line)
+
+    printing = await asyncio.start_server(printer, "127.0.0.1", 0)
+    numbering = await asyncio.start_server(numbers, "127.0.0.1", 0)
+    scale_port, beacon_port, page_port = (free_port() for _ in range(3))
+    ports = {
+        "SCALE_PORT": scale_port, "BEACON_PORT": beacon_port, "PAGE_PORT": page_port, "LAMP_PORT": free_port(),
+        "PRINTER_PORT": printing.sockets[0].getsockname()[1], "CLOCK_PORT": numbering.sockets[0].getsockname()[1],
+    }  # fmt: skip
+    await deploy(host, example("hall", READER=os.ttyname(other), **ports))
+    async with aiohttp.ClientSession() as browser, asyncio.timeout(40):
+        while True:
+            try:
+                page = await browser.ws_connect(f"http://127.0.0.1:{page_port}/")
+                reader, writer = await asyncio.open_connection("127.0.0.1", scale_port)
+                break
+            except (aiohttp.ClientConnectionError, OSError):
+                await asyncio.sleep(0.05)
+        writer.write(b'{"kg": 12.5}\n')
+        assert await reader.readline() == b"OK\n"
+        assert json.loads(await page.receive_str()) == {"kg": 12.5}
+        while f"connected: {os.ttyname(other)}" not in str(host.status("hall")):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        os.write(fd, b"4006381333931\r\n")
+        assert await page.receive_str() == "4006381333931"
+        with socket.socket(type=socket.SOCK_DGRAM) as beacon:
+            beacon.sendto(b"here I am", ("127.0.0.1", beacon_port))
+        assert await page.receive_str() == "here I am"
+        await page.send_str("a label")
+        assert await printed.get() == b"No. 7: a label\n"
+    printing.close()
+    numbering.close()
+    os.close(fd)
+    os.close(other)
 
 
 def free_port() -> int:

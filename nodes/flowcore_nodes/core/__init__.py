@@ -58,6 +58,8 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.trigger import Trigger
     from flowcore_nodes.core.validate import Validate
     from flowcore_nodes.core.webhook_out import WebhookOut
+    from flowcore_nodes.core.websocket_client import WebsocketClient
+    from flowcore_nodes.core.websocket_server import WebsocketServer
     from flowcore_nodes.core.xml import Xml
     from flowcore_nodes.core.yaml import Yaml
 
@@ -67,6 +69,6 @@ def flowcore_node_types() -> list[type[Node]]:
         Range, Filter, Counter, Validate, StateMachine, Retry, Buffer, ContextGet, ContextSet,
         Csv, Xml, Yaml, Base64, Exec,
         FileIn, FileOut, FileWatch, Tail, NatsIn, NatsOut, NatsRequest,
-        HttpIn, HttpResponse, HttpRequest, WebhookOut,
+        HttpIn, HttpResponse, HttpRequest, WebhookOut, WebsocketServer, WebsocketClient,
         Catch, Status, Complete, SubflowStatus, LinkIn, LinkOut, LinkCall, Junction, Comment,
     ]  # fmt: skip

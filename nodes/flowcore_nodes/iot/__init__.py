@@ -1,4 +1,4 @@
-"""Machines and devices: MQTT in and out, and the simulated machines of `flowcore simulate`."""
+"""Machines and devices: MQTT, TCP, UDP, serial ports, and the simulated machines of `flowcore simulate`."""
 
 from flowcore.node import Node, hookimpl
 
@@ -8,5 +8,12 @@ def flowcore_node_types() -> list[type[Node]]:
     """The node types of this folder."""
     from flowcore_nodes.iot.mqtt_in import MqttIn
     from flowcore_nodes.iot.mqtt_out import MqttOut
+    from flowcore_nodes.iot.serial import Serial
+    from flowcore_nodes.iot.tcp_in import TcpIn
+    from flowcore_nodes.iot.tcp_out import TcpOut
+    from flowcore_nodes.iot.tcp_request import TcpRequest
+    from flowcore_nodes.iot.udp_in import UdpIn
+    from flowcore_nodes.iot.udp_out import UdpOut
+    from flowcore_nodes.iot.udp_request import UdpRequest
 
-    return [MqttIn, MqttOut]
+    return [MqttIn, MqttOut, TcpIn, TcpOut, TcpRequest, UdpIn, UdpOut, UdpRequest, Serial]
