@@ -43,6 +43,7 @@ GROUPS = {  # groups of commands, and the files that hold them as `app`
     "secret": "secret",
     "access": "access",
     "state": "state",
+    "context": "context",
     "service": "service",
     "import": "importing",
 }

@@ -20,6 +20,7 @@ from flowcore.gateway.imports import add_imports
 from flowcore.gateway.live import LIVE, Live
 from flowcore.gateway.rest import BUS, SECRETS, add_routes
 from flowcore.gateway.sessions import Sessions
+from flowcore.gateway.trials import add_trials
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def application(place: Place, bus: Client, feed: Connection) -> web.Application:
     app.router.add_get("/api/live", app[LIVE].serve)
     add_routes(app)
     add_imports(app)
+    add_trials(app)
     add_entrance(app)
     add_assets(app)
     return app

@@ -20,6 +20,8 @@ from aiohttp import WSMsgType, web
 TICK_S = 0.1
 DEBUG_HZ, DEBUG_BURST = 50.0, 100.0  # debug messages for one browser
 _MOST = {"debug": 100, "errors": 50, "logs": 200, "events": 200}
+SMALL_DEBUG = 16 * 1024  # a debug message without a picture
+_MOST_DRAWN = 2 << 20
 _LARGEST_FRAME = 4096  # what a browser says is small
 
 
@@ -35,6 +37,7 @@ class Browser:
         self._newest: dict[str, dict[str, str]] = {"stats": {}, "states": {}, "badges": {}}
         self._queues: dict[str, deque[str]] = {kind: deque(maxlen=most) for kind, most in _MOST.items()}
         self._left_out: Counter[str] = Counter()
+        self._drawn_bytes = 0  # of waiting debug messages with pictures
         self._people: list[dict[str, Any]] | None = None
         self._tokens, self._tokens_s = DEBUG_BURST, asyncio.get_running_loop().time()
 
@@ -50,8 +53,8 @@ class Browser:
         """One more of something."""
         self._queues[kind].append(text)
 
-    def debug(self, flow: str, text: str) -> None:
-        """A debug message, if there is room for one more now."""
+    def debug(self, flow: str, text: str, bare: str) -> None:
+        """A debug message, if there is room for one more now; `bare`: the same without pictures, which go first."""
         now_s = asyncio.get_running_loop().time()
         self._tokens = min(DEBUG_BURST, self._tokens + (now_s - self._tokens_s) * DEBUG_HZ)
         self._tokens_s = now_s
@@ -60,6 +63,9 @@ class Browser:
             self.leave_out(flow, 1)
             return
         self._tokens -= 1
+        if len(text) > SMALL_DEBUG:
+            text = text if self._drawn_bytes + len(text) <= _MOST_DRAWN else bare
+            self._drawn_bytes += len(text)
         queue.append(text)
 
     def leave_out(self, flow: str, count: int) -> None:
@@ -90,6 +96,7 @@ class Browser:
             if queue:
                 parts.append(f'"{kind}":[{",".join(queue)}]')
                 queue.clear()
+        self._drawn_bytes = 0
         if self._left_out:
             parts.append(f'"left_out":{json.dumps(self._left_out)}')
             self._left_out.clear()

@@ -21,11 +21,12 @@ from flowcore.bus.connection import Connection
 from flowcore.bus.envelope import Malformed, unpack
 from flowcore.bus.jsonable import jsonable
 from flowcore.client import Client
-from flowcore.gateway.browser import Browser
+from flowcore.gateway.browser import SMALL_DEBUG, Browser
 
 _KINDS = ("stats", "status", "debug", "error", "log")
 _DECODED_HZ, _DECODED_BURST = 300.0, 300.0  # debug messages decoded, for all browsers
-_LARGEST_DEBUG = 16 * 1024  # a node cuts them at 8 KB; others may publish, too
+_LARGEST_DEBUG = 1 << 20  # a node cuts them at 8 KB, but for a picture; others may publish, too
+_DRAWN_BYTES_HZ, _DRAWN_BYTES_BURST = 4e6, 4e6  # of messages with pictures; beyond, they go without
 _LARGEST = 512 * 1024
 _MOST_BROWSERS = 64
 _HEARTBEAT_S = 20.0
@@ -43,6 +44,7 @@ class Live:
         self._numbers = itertools.count(1)
         self._turn = asyncio.Lock()
         self._tokens, self._tokens_s = _DECODED_BURST, 0.0
+        self._room_bytes = _DRAWN_BYTES_BURST
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """The WebSocket of one browser, until it leaves."""
@@ -146,17 +148,23 @@ class Live:
         if not watching:
             return
         now_s = asyncio.get_running_loop().time()
-        self._tokens = min(_DECODED_BURST, self._tokens + (now_s - self._tokens_s) * _DECODED_HZ)
-        self._tokens_s = now_s
+        passed_s, self._tokens_s = now_s - self._tokens_s, now_s
+        self._tokens = min(_DECODED_BURST, self._tokens + passed_s * _DECODED_HZ)
         body = _decoded(data, _LARGEST_DEBUG) if self._tokens >= 1 else None
         if body is None:
             for browser in watching:
                 browser.leave_out(flow, 1)
             return
         self._tokens -= 1
-        text = json.dumps(jsonable({**body, "flow": flow, "node": node}))
+        body |= {"flow": flow, "node": node}
+        self._room_bytes = min(_DRAWN_BYTES_BURST, self._room_bytes + passed_s * _DRAWN_BYTES_HZ)
+        if len(data) <= SMALL_DEBUG or self._room_bytes < len(data):
+            text = bare = json.dumps(jsonable(body if len(data) <= SMALL_DEBUG else without_pictures(body)))
+        else:
+            self._room_bytes -= len(data)
+            text, bare = json.dumps(jsonable(body)), json.dumps(jsonable(without_pictures(body)))
         for browser in watching:
-            browser.debug(flow, text)
+            browser.debug(flow, text, bare)
 
     def _on_error(self, subject: str, data: bytes, _reply: str, _headers: bytes) -> None:
         self._deal(subject, data, "errors")
@@ -185,6 +193,15 @@ class Live:
                     browser.replace("states", f"{flow}/{body['process']}", json.dumps(body))
             else:
                 browser.add("events", json.dumps(body))
+
+
+def without_pictures(value: Any) -> Any:
+    """A copy of what a debug node shows, with what its pictures are and not themselves."""
+    if isinstance(value, list):
+        return [without_pictures(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: without_pictures(one) for key, one in value.items() if key != "picture" or not isinstance(one, bytes)}
 
 
 def _decoded(data: bytes, limit: int = _LARGEST) -> dict[str, Any] | None:

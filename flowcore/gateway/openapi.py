@@ -12,6 +12,22 @@ from flowcore.runtime.control import OPERATIONS
 from flowcore.runtime.control.errors import CODES
 
 _REF = "#/components/schemas/{model}"
+_TRY = {
+    "type": "object",
+    "required": ["document", "put"],
+    "additionalProperties": False,
+    "properties": {
+        "document": {"type": "object", "description": "The flow, deployed or not"},
+        "nodes": {"type": "array", "items": {"type": "string"}, "description": "Those that run; empty: all"},
+        "put": {"type": "string", "description": "Where the message goes in: '<node>.<port>'"},
+        "payload": {"description": "Bytes are {'$bytes': base64}"},
+        "topic": {"type": "string"},
+        "meta": {"type": "object"},
+        "answers": {"type": "object", "description": "Node that reaches beyond the flow -> what it answers"},
+        "seconds": {"type": "number", "description": "So far time goes on after the message"},
+        "timeout_s": {"type": "number", "maximum": 60, "description": "Longest it may take in real time"},
+    },
+}
 
 
 def document() -> dict[str, Any]:
@@ -36,6 +52,8 @@ def document() -> dict[str, Any]:
     paths["/api/import/nodered"] = {
         "post": _plain("Turn a Node-RED export into flow documents; nothing is deployed.", [], export)
     }
+    paths["/api/try"] = {"post": _plain("Run nodes on a sample, apart from the flow that runs.", [], _TRY)}
+    paths["/api/try/ready"] = {"post": _plain("Start what tries nodes, so that the first try is quick.", [], None)}
     return {
         "openapi": "3.1.0",
         "info": {

@@ -55,11 +55,17 @@ ROUTES = (
     Route("GET", f"{_NODE}/last", "last"),
     Route("GET", f"{_NODE}/last/{{port}}", "last"),
     Route("GET", f"{_NODE}/state", "state.get"),
+    Route("PUT", f"{_NODE}/state", "state.put"),
     Route("PUT", f"{_NODE}/state/{{key}}", "state.put"),
     Route("DELETE", f"{_NODE}/state/{{key}}", "state.delete"),
     Route("DELETE", f"{_NODE}/state", "state.delete"),
+    Route("GET", "/api/context", "context.get"),
+    Route("GET", f"{_FLOW}/context", "context.get"),
+    Route("PUT", "/api/context", "context.put"),  # any text is a key, so it is in the body
+    Route("DELETE", "/api/context", "context.delete"),
     Route("GET", "/api/types", "types"),
     Route("GET", "/api/types/{plugin}/{name}", "types"),
+    Route("GET", "/api/types/{plugin}/{name}/examples", "examples"),
     Route("GET", "/api/logs", "logs"),
     Route("GET", "/api/errors", "errors"),
     Route("POST", "/api/errors/retry", "retry"),
@@ -107,7 +113,7 @@ async def _asked(route: Route, request: web.Request) -> dict[str, Any] | web.Res
             return body
         asked |= body
     path: dict[str, Any] = dict(request.match_info)
-    if route.operation == "types" and path:
+    if "plugin" in path:
         path = {"type": f"{path['plugin']}/{path['name']}"}
     asked |= {name: value for name, value in path.items() if name in fields}
     return asked | route.fixed

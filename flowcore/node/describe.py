@@ -3,13 +3,16 @@
 What is shown or stored lives longer than any slot, and most who read it have no use for pixels.
 """
 
+import contextlib
 import math
 from typing import Any
 
 from flowcore.buffers import BufferExpired, Codec, Spilled, Tensor
 from flowcore.buffers.spilled import replaced
 from flowcore.bus.envelope import INLINE, Extension, Malformed, pack
+from flowcore.node.preview import LARGEST_PICTURE, SMALL_PICTURE, of_array, of_bytes, picture_format
 
+_PREVIEWS = 4  # in one value
 _SHOWN = 64  # elements of a tensor that are shown
 _BEGINNING = 8 * 1024  # of a text that is too large
 
@@ -44,6 +47,46 @@ def shown(value: Any) -> Any:
         return told
 
     return replaced(value, show, makes_copy=True) if has_tensors(value) else value
+
+
+def pictured(value: Any, *, has_room: bool) -> Any:
+    """As `shown`, and pictures that are bytes become descriptions, too; the value itself where there is none of both.
+
+    Args:
+        has_room: tensors on the CPU say what is in them besides, and they and pictures come with what a browser can
+            draw (`flowcore.node.preview`), the first few in the value.
+    """
+    if not has_tensors(value) and not _has_pictures(value):
+        return value
+    left, room_bytes = (_PREVIEWS, LARGEST_PICTURE) if has_room else (0, 0)
+
+    def show(leaf: Any) -> Any:
+        nonlocal left, room_bytes
+        if kind := picture_format(leaf):
+            is_drawn = len(leaf) <= max(room_bytes, SMALL_PICTURE)
+            room_bytes -= len(leaf) if is_drawn else 0
+            return of_bytes(leaf, kind, is_drawn)
+        told = shown(leaf)
+        if left and is_tensor(leaf) and told["$tensor"]["device"] == "cpu":
+            left -= 1
+            with contextlib.suppress(BufferExpired):
+                told["$tensor"] |= of_array(_array(leaf))
+        return told
+
+    return replaced(value, show, makes_copy=True)
+
+
+def _has_pictures(value: Any) -> bool:
+    todo = [value]
+    while todo:
+        found = todo.pop()
+        if isinstance(found, dict):
+            todo.extend(found.values())
+        elif isinstance(found, (list, tuple)):
+            todo.extend(found)
+        elif picture_format(found):
+            return True
+    return False
 
 
 def settled(value: Any, limit_bytes: int) -> tuple[Any, bool]:

@@ -27,6 +27,7 @@ from flowcore.node.emit import Emitter
 from flowcore.node.message import Message, current
 from flowcore.node.node import Node
 from flowcore.node.paths import MessagePath, PathError
+from flowcore.node.preview import Budget
 from flowcore.node.record import Record, RecordStore
 from flowcore.node.reports import debug_body, error_body, with_tensors, without_message
 from flowcore.node.resolve import ComesAgain
@@ -117,6 +118,7 @@ class Engine:
         self.committer = Committer(self.state, self.emitter, store, inc)
         self.thread = HandlerThread(self.loop, f"{node_id}-handler")
         self.extras = extras or {}
+        self._previews = Budget()
         self._tasks: set[asyncio.Task] = set()
         self._run_task: asyncio.Task | None = None
         self._flow_values: dict[str, Any] = {}
@@ -453,7 +455,7 @@ class Engine:
             self.emitter.send_newest("status", Message(told))
 
     def debug(self, value: Any, message: Message | None) -> None:
-        self.on_loop(self.around.event, "debug", debug_body(value, message, self.node.id))
+        self.on_loop(self.around.event, "debug", debug_body(value, message, self.node.id, self._previews))
 
     # -- errors ---------------------------------------------------------------------------------------------------
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flowcore.bus.envelope import MAX_ENVELOPE, pack
-from flowcore.node.describe import settled, shown
+from flowcore.node.describe import pictured, settled
 from flowcore.node.message import Message
+from flowcore.node.preview import Budget
 
 if TYPE_CHECKING:
     from flowcore.node.node import Node
@@ -74,8 +75,11 @@ def _text_of(value: Any, form: Callable[[Any], str] = repr) -> str:
         return f"<{type(value).__name__}>"
 
 
-def debug_body(value: Any, message: Message | None, node: str) -> dict:
-    """A debug event: the value, or the beginning of its text when it is larger than the debug panel takes."""
+def debug_body(value: Any, message: Message | None, node: str, previews: Budget) -> dict:
+    """A debug event: the value, or the beginning of its text when it is larger than the debug panel takes.
+
+    Pictures come on top of that size, as often as `previews` lets through: an event without them is small.
+    """
     body = {
         "node": node,
         "ts": time.time_ns(),
@@ -83,10 +87,12 @@ def debug_body(value: Any, message: Message | None, node: str) -> dict:
         "id": message.id if message else "",
     }
     try:
-        value = shown(value)
-        packed = pack(value)
+        told = pictured(value, has_room=False)
+        packed = pack(told)
     except (TypeError, ValueError):
         packed = b""
     if 0 < len(packed) <= _DEBUG_LIMIT:
-        return body | {"value": value, "is_cut": False}
+        if told is not value and previews.takes():
+            told = pictured(value, has_room=True)
+        return body | {"value": told, "is_cut": False}
     return body | {"value": _text_of(value), "is_cut": True, "size_bytes": len(packed)}

@@ -25,7 +25,7 @@ from flowcore.bus.envelope import MAX_ENVELOPE, join, pack
 from flowcore.flow.types import fits
 from flowcore.node.bus_access import BusAccess
 from flowcore.node.clock import Clock, FlowClock
-from flowcore.node.describe import settled_envelope, shown
+from flowcore.node.describe import pictured, settled_envelope
 from flowcore.node.engine import Engine
 from flowcore.node.message import Message
 from flowcore.node.node import Node
@@ -278,7 +278,8 @@ class Runner:
                     self._inject(frame)
                 case "last?" | "last":
                     port = self.wiring.ports.get(frame["port"] or self.engine.emitter.main or "")
-                    envelope = shown(self.tensors.codec.unpack(port.last)) if port and port.last else None
+                    kept = self.tensors.codec.unpack(port.last) if port and port.last else None
+                    envelope = None if kept is None else pictured(kept, has_room=True)
                     self.link.answer(frame, "last", envelope=envelope)
                 case "fire":
                     assert isinstance(self.clock, FlowClock), "its clock goes by the real time"

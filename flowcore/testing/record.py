@@ -59,6 +59,15 @@ class Recorder:
         self._seen[spot].append((self._count, message))
         self.came.set()
 
+    @property
+    def count(self) -> int:
+        """The number of what came last."""
+        return self._count
+
+    def spots(self) -> list[Spot]:
+        """Where anything was seen."""
+        return list(self._seen)
+
     def seen(self, spots: list[Spot], after: int = 0) -> list[tuple[int, Message]]:
         """Number and message of what was seen at any of these spots, in order of arrival, after number `after`."""
         found = [one for spot in spots for one in self._seen.get(spot, ()) if one[0] > after]
@@ -66,4 +75,4 @@ class Recorder:
 
     def events(self, kind: str) -> list[tuple[int, Message]]:
         """All of one kind, of every node."""
-        return self.seen([spot for spot in list(self._seen) if spot[1:] == ("event", kind)])
+        return self.seen([spot for spot in self.spots() if spot[1:] == ("event", kind)])

@@ -7,7 +7,7 @@ NotRunnable    the flow cannot be deployed, or a place in it is not there
 import asyncio
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from flowcore.bus.jsonable import from_jsonable, jsonable
 from flowcore.client.message import Message
@@ -43,6 +43,8 @@ class NotRunnable(Exception):
 class Trial:
     """A flow under test: `start`, steps, `check_errors`, `stop`."""
 
+    recorder_type: ClassVar[type[Recorder]] = Recorder
+
     def __init__(self, rig: Rig, ready: Ready) -> None:
         self._rig, self._host, self._ready = rig, rig.host, ready
         self.folder = rig.case_folder()
@@ -67,7 +69,7 @@ class Trial:
             raise NotRunnable("\n".join(layout))
         self.layout: Layout = layout
         document = with_stubs(with_env(ready.flow, ready.env, str(self.folder)), layout, ready.stubs)
-        self.recorder = Recorder(host.bus.connection, self.flow, self._rig.memory)
+        self.recorder = self.recorder_type(host.bus.connection, self.flow, self._rig.memory)
         self._rig.secrets(ready.secrets)
         begins_s = ready.case.begins_s()
         self._rig.time.now_s = BEGINS_S if begins_s is None else begins_s

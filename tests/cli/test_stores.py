@@ -67,6 +67,18 @@ async def test_errors_and_retry_by_command(flowcore, demo):
     assert "no given-up message" in (await flowcore("retry", found["errors"][0]["id"], status=1)).err
 
 
+async def test_context_by_command(flowcore, demo):
+    """Of a flow and of all flows, apart; any text is a key; what changed it is in the log."""
+    await flowcore("deploy", flowcore.write(demo))
+    await flowcore("context", "put", "limits/a.b = %", '{"top": 80}', "--flow", "demo")
+    await flowcore("context", "put", "shift", '"late"')
+    assert (await flowcore("context", "get", "--flow", "demo")).json == {"limits/a.b = %": {"top": 80}}
+    assert (await flowcore("context", "get", "--json")).json["values"] == {"shift": "late"}
+    await flowcore("context", "delete", "shift")
+    assert "nothing is shared" in (await flowcore("context", "delete", "shift", status=1)).err
+    assert "context set" in (await flowcore("logs")).out
+
+
 async def test_state_by_command(flowcore, demo):
     """get, put and delete; the node goes on from what was put."""
     await flowcore("deploy", flowcore.write(demo))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.gateway.runtime import Runtime, write_package
+from tests.gateway.runtime import Runtime, install, write_package
 
 BUILT = Path(__file__).parents[2] / "flowcore" / "gateway" / "editor" / "index.html"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -22,6 +22,32 @@ QUIET = (
 REPORT = """document.addEventListener("securitypolicyviolation", (event) => {
   if (!event.target.closest?.(".cm-line")) window.reported(`${event.effectiveDirective}: ${event.blockedURI}`);
 });"""
+PICTURES = """
+import asyncio
+import numpy
+from flowcore.node import Node, Out, hookimpl
+from flowcore.node.preview import of_array
+
+
+class Pictures(Node):
+    \"\"\"Send a frame, a row of numbers and a PNG by turns.\"\"\"
+
+    type = "pics/source"
+    out = Out()
+
+    async def run(self):
+        frame = numpy.zeros((120, 160, 3), numpy.uint8)
+        frame[:, 80:] = 255
+        while True:
+            for value in (frame, numpy.sin(numpy.arange(500) / 50), of_array(frame)["picture"]):
+                await self.send(value)
+                await asyncio.sleep(0.6)
+
+
+@hookimpl
+def flowcore_node_types():
+    return [Pictures]
+"""
 FLOW = {
     "flowcore": 1,
     "id": "line",
@@ -70,6 +96,7 @@ async def runtime(tmp_path_factory):
     (folder / "line.json").write_text(json.dumps(FLOW))
     one = Runtime(folder)
     write_package(one.site, "acme", {"value": "float"}, {"text": "str"})
+    install(one.site, "pics", PICTURES)
     try:
         await one.up("line.json")
         yield one

@@ -65,9 +65,6 @@ class Runtime:
 
 def write_package(site, name, inputs, outputs):
     """Install a package with one node type, `<name>/convert`, whose ports have these Python types."""
-    about = site / f"{name}_nodes-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-nodes\nVersion: 1.0\n")
     ports = [f"    {port} = In({type_})" for port, type_ in inputs.items()]
     ports += [f"    {port} = Out({type_})" for port, type_ in outputs.items()]
     lines = [
@@ -82,5 +79,13 @@ def write_package(site, name, inputs, outputs):
         "def flowcore_node_types():",
         "    return [Convert]",
     ]
-    (site / f"{name}_nodes.py").write_text("\n".join(lines) + "\n")
+    install(site, name, "\n".join(lines) + "\n")
+
+
+def install(site, name, source):
+    """Install a package that is one module, with a plug-in's hook in it."""
+    about = site / f"{name}_nodes-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-nodes\nVersion: 1.0\n")
+    (site / f"{name}_nodes.py").write_text(source)
     (about / "entry_points.txt").write_text(f"[flowcore]\n{name} = {name}_nodes\n")  # last: it is what a host sees

@@ -85,6 +85,16 @@ async def test_secrets_are_set_and_only_their_names_come_back(runtime):
         await body(await http.delete("/api/secrets/plant"))
 
 
+async def test_what_nodes_share_is_seen_set_and_deleted(runtime):
+    async with runtime.program() as http:
+        await body(await http.put("/api/context", json={"flow": "ticks", "key": "a/b", "value": {"top": 8}}))
+        assert (await body(await http.get("/api/flows/ticks/context")))["values"] == {"a/b": {"top": 8}}
+        assert (await body(await http.get("/api/context")))["values"] == {}
+        await body(await http.delete("/api/context", json={"flow": "ticks", "key": "a/b"}))
+        await body(await http.delete("/api/context", json={"flow": "ticks", "key": "a/b"}), 404)
+        await body(await http.get("/api/flows/nobody/context"), 404)
+
+
 async def test_the_document_of_the_api_names_every_address(runtime):
     async with runtime.program() as http:
         paths = (await body(await http.get("/api/openapi.json")))["paths"]

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from flowcore.bus.envelope import pack
 from flowcore.node import In, Node, NodeConfig, NoRoom, Out, Tensor, field
+from flowcore.node.describe import pictured
+from flowcore.node.preview import of_array
 from flowcore.node.testing import MemoryStore, drive
 
 FRAME = (480, 640, 3)  # 0.9 MB: a node that may share 2 MB has two slots for them
@@ -306,16 +308,43 @@ async def test_what_is_kept_or_forgotten_is_named():
         await node.wait_for(lambda: lingering.listed(older_than_s=0) == ([], []))  # the handler's thread lets go last
 
 
-async def test_debug_shows_what_a_tensor_is():
+async def test_debug_shows_what_a_tensor_is_with_a_small_picture_now_and_then():
     class Show(Echo):
         def on_message(self, message):
             self.debug({"frame": message.payload, "n": 1}, message)
 
+    frame = np.zeros((1080, 1920, 3), np.uint8)
+    frame[:, 960:] = (255, 0, 0)  # BGR: the right half is blue
     async with drive(Show) as node:
-        await node.put(np.zeros(FRAME, np.uint8), np.eye(2))
+        await node.put(frame, np.eye(2))
         large, small = node.debugged
-        assert large == {"frame": {"$tensor": {"dtype": "uint8", "shape": list(FRAME), "device": "cpu"}}, "n": 1}
+        told = large["frame"]["$tensor"]
+        assert (told["dtype"], told["shape"], told["min"], told["max"]) == ("uint8", [1080, 1920, 3], 0, 255)
+        assert told["mean"] == pytest.approx(42.5, rel=0.05) and told["is_sample"]
+        assert told["picture"].startswith(b"\x89PNG") and len(told["picture"]) < 8192
         assert small["frame"]["$tensor"]["values"] == [[1.0, 0.0], [0.0, 1.0]]
+        assert "picture" not in small["frame"]["$tensor"]  # two a second are the most
+
+
+def test_a_preview_of_any_array_is_small_and_right():
+    """Whatever shape and values: bounded, and nothing raises."""
+    line = of_array(np.sin(np.arange(10_000) / 500))
+    assert len(line["line"]) <= 64 and line["min"] == pytest.approx(-1, abs=1e-3)
+    broken = of_array(np.array([np.nan, 1.0, np.inf, 3.0]))
+    assert (broken["min"], broken["max"], broken["line"]) == (1.0, 3.0, [None, 1.0, None, 3.0])
+    assert of_array(np.full((3, 3), np.nan))["min"] is None and of_array(np.zeros((0, 4))) == {}
+    assert "picture" not in of_array(np.zeros((1, 500))) and of_array(np.array(["a"])) == {}
+    for shape in ((200, 300), (200, 300, 1), (200, 300, 3), (200, 300, 4), (4000, 2), (2, 2)):
+        assert of_array(np.ones(shape, np.uint8))["picture"].startswith(b"\x89PNG"), shape
+    assert len(of_array(np.random.default_rng(1).integers(0, 255, (900, 900, 3), np.uint8))["picture"]) < 64_000
+
+
+def test_a_picture_that_is_bytes_is_shown_as_one():
+    jpeg = b"\xff\xd8\xff" + b"x" * 100_000
+    whole = pictured({"a": [jpeg, jpeg * 9, b"other"]}, has_room=True)["a"]
+    assert whole[0] == {"$image": {"format": "jpeg", "size_bytes": 100_003, "picture": jpeg}}
+    assert whole[1] == {"$image": {"format": "jpeg", "size_bytes": 900_027}} and whole[2] == b"other"
+    assert "picture" not in pictured(jpeg, has_room=False)["$image"]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from flowcore import __version__
 from flowcore.bus import subjects
 from flowcore.bus.services import Service
-from flowcore.runtime.control import access, documents, member, nodes, records, stores  # noqa: F401 - they declare operations
+from flowcore.runtime.control import access, contexts, documents, examples, member, nodes, records, stores  # noqa: F401 - they declare operations
 from flowcore.runtime.control.errors import ControlError, explain
 from flowcore.runtime.control.operation import OPERATIONS, Operation
 

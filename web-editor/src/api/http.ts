@@ -1,6 +1,6 @@
 /** REST calls. An answer that is an error is thrown as `Refused`, with what to do. */
 
-import type { Deployed, FlowDoc, FlowSummary, Json, NodeType, Revision } from "./types";
+import type { Deployed, Example, FlowDoc, FlowSummary, Json, NodeType, Revision, TryAnswer, TryAsk } from "./types";
 
 export class Refused extends Error {
   constructor(
@@ -82,6 +82,19 @@ export const api = {
     call<{ entries: any[] }>("GET", `/logs?flow=${flow}&node=${encodeURIComponent(id)}&limit=100`).then(
       (r) => r.entries,
     ),
+  context: (flow: string | null) =>
+    call<{ values: Record<string, Json> }>("GET", flow === null ? "/context" : `/flows/${flow}/context`).then(
+      (said) => said.values,
+    ),
+  removeContext: (flow: string | null, key: string) => call<Json>("DELETE", "/context", { flow, key }),
+  nodeState: (flow: string, id: string) =>
+    call<{ values: Record<string, Json> }>("GET", `${node(flow, id)}/state`).then((said) => said.values),
+  removeState: (flow: string, id: string, key: string) => call<Json>("DELETE", `${node(flow, id)}/state`, { key }),
+  examples: (type: string) =>
+    call<{ examples: Example[] }>("GET", `/types/${type}/examples`).then((said) => said.examples),
+  removeSecret: (name: string) => call<Json>("DELETE", `/secrets/${encodeURIComponent(name)}`),
   secrets: () => call<{ names: string[] }>("GET", "/secrets").then((said) => said.names),
+  attempt: (ask: TryAsk) => call<TryAnswer>("POST", "/try", ask),
+  attemptReady: () => call<Json>("POST", "/try/ready", {}),
   setSecret: (name: string, value: string) => call<Json>("PUT", `/secrets/${encodeURIComponent(name)}`, { value }),
 };

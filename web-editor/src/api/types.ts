@@ -80,6 +80,8 @@ export interface NodeType {
   outputs_from: string | null;
   inputs_from: string | null;
   live_config: boolean;
+  /** It reaches beyond the flow: files, machines, programs. */
+  outside: boolean;
   distribution: string;
 }
 
@@ -178,6 +180,10 @@ export interface DebugMessage {
   id: string;
   value: Json;
   is_cut: boolean;
+  /** Which one it is in this browser. */
+  number?: number;
+  /** There is a picture in it. */
+  isDrawn?: boolean;
 }
 
 export interface ErrorMessage {
@@ -219,4 +225,41 @@ export interface LiveFrame {
   events?: LiveEvent[];
   people?: Person[];
   left_out?: Record<string, number>;
+}
+
+export interface TryAsk {
+  document: FlowDoc;
+  nodes: string[];
+  put: string;
+  payload: Json;
+  topic: string;
+  seconds: number;
+  answers: Record<string, Json>;
+}
+
+export interface TryAnswer {
+  outcome: "done" | "broken";
+  lines: string[];
+  outputs: {
+    node: string;
+    kind: string;
+    port: string;
+    payload: Json;
+    is_cut: boolean;
+    topic: string;
+    at_ms: number;
+    ms: number;
+  }[];
+  errors: { node: string; error: string; text: string; traceback: string; at_ms: number }[];
+  notes: string[];
+  took_ms: number;
+  start_ms: number;
+  left_out?: number;
+}
+
+export interface Example {
+  name: string;
+  file: string;
+  nodes: string[];
+  document: FlowDoc;
 }

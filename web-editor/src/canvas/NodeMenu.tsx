@@ -72,6 +72,7 @@ function OfNode({ node, at, onClose }: Props & { node: string }) {
       act: () => edit((doc) => changeNode(doc, node, (one) => ({ ...one, disabled: !one.disabled }))),
     },
     { label: "Show its log", act: () => openPanel("log") },
+    { label: "Try on a sample", act: () => openPanel("try") },
   ];
   if (mark !== "none" && live !== null)
     items.push(

@@ -2,6 +2,7 @@
 
 import { Handle, Position, useConnection, type NodeProps } from "@xyflow/react";
 import { memo } from "react";
+import { DEBUG, isShowing, switchDebug } from "../state/debugNodes";
 import { attempt, shownFlow, useEditor } from "../state/editor";
 import { api } from "../api/http";
 import { useLive } from "../state/live";
@@ -52,6 +53,21 @@ export const NodeView = memo(function NodeView({ data, selected }: NodeProps & {
           }}
         >
           ▶
+        </button>
+      )}
+      {def.type === DEBUG && !def.disabled && (
+        <button
+          className={`node-button nodrag ${isShowing(def) ? "is-on" : "is-off"}`}
+          role="switch"
+          aria-checked={isShowing(def)}
+          aria-label={`Show messages of ${def.id}`}
+          title={isShowing(def) ? "Shows messages: click to stop" : "Shows nothing: click to show messages"}
+          onClick={(event) => {
+            event.stopPropagation();
+            void switchDebug(flow, [def.id], !isShowing(def));
+          }}
+        >
+          {isShowing(def) ? "●" : "○"}
         </button>
       )}
       {data.changed && <span className="node-changed" title="Changed since the last deploy" aria-label="changed" />}

@@ -3,10 +3,13 @@
 import { lazy, Suspense } from "react";
 import { openPanel, useEditor, type Panel } from "../state/editor";
 import { useLive } from "../state/live";
+import { Debug } from "./Debug";
+import { Errors } from "./Errors";
 import { Info } from "./Info";
 import { Log } from "./Log";
-import { Debug, Errors } from "./Messages";
 
+const Data = lazy(() => import("./Data"));
+const Try = lazy(() => import("./Try"));
 const History = lazy(() => import("./History"));
 
 const PANELS: [Panel, string][] = [
@@ -14,6 +17,8 @@ const PANELS: [Panel, string][] = [
   ["debug", "Debug"],
   ["errors", "Errors"],
   ["log", "Log"],
+  ["try", "Try"],
+  ["data", "Data"],
   ["history", "History"],
 ];
 
@@ -35,11 +40,11 @@ export function Sidebar() {
         {panel === "debug" && <Debug />}
         {panel === "errors" && <Errors />}
         {panel === "log" && <Log />}
-        {panel === "history" && (
-          <Suspense fallback={null}>
-            <History />
-          </Suspense>
-        )}
+        <Suspense fallback={null}>
+          {panel === "try" && <Try />}
+          {panel === "data" && <Data />}
+          {panel === "history" && <History />}
+        </Suspense>
       </div>
     </aside>
   );

@@ -43,7 +43,7 @@ export interface Inside {
 export type Dialog =
   { kind: "group" | "port" | "subflow"; id: string } | { kind: "import"; text?: string } | { kind: "export" };
 
-export type Panel = "info" | "debug" | "errors" | "log" | "history";
+export type Panel = "info" | "debug" | "errors" | "log" | "try" | "data" | "history";
 export type Theme = "auto" | "light" | "dark";
 
 interface Editor {

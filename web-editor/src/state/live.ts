@@ -4,10 +4,12 @@ import { create } from "zustand";
 import { Live } from "../api/live";
 import type { Badge, DebugMessage, ErrorMessage, LiveFrame, LogLine, NodeState, NodeStats, Person } from "../api/types";
 import { wireNow, type WireNow } from "../model/health";
+import { isDrawn, withoutPictures } from "../model/values";
 import { deployedElsewhere } from "./deploy";
 import { reloadTypes } from "./editor";
 
 const MOST_DEBUG = 300;
+const MOST_DRAWN = 20;
 const MOST_ERRORS = 100;
 const MOST_LOGS = 500;
 const FORGET_RATE_MS = 15_000;
@@ -44,6 +46,18 @@ export const useLive = create<Now>(() => ({
   people: [],
 }));
 
+let numbers = 0;
+
+const numbered = (one: DebugMessage): DebugMessage => ({ ...one, number: ++numbers, isDrawn: isDrawn(one.value) });
+
+/** The newest messages; those with pictures, which are large, not for as long. */
+function kept(messages: DebugMessage[]): DebugMessage[] {
+  const newest = messages.slice(-MOST_DEBUG);
+  const drawn = newest.filter((one) => one.isDrawn);
+  const tooMany = new Set(drawn.slice(0, -MOST_DRAWN));
+  return tooMany.size ? newest.map((one) => (tooMany.has(one) ? withoutPictures(one) : one)) : newest;
+}
+
 const taken = new Map<string, { taken: number; atMs: number }>();
 
 /** "factory:hot.high->name.in" or alike, as the engine writes a wire, to the editor's `from>to`. */
@@ -70,7 +84,7 @@ function take(frame: LiveFrame) {
       next.wires = wiresAfter(now.wires, frame.stats);
     }
     if (frame.badges) next.badges = { ...now.badges, ...frame.badges };
-    if (frame.debug) next.debug = [...now.debug, ...frame.debug].slice(-MOST_DEBUG);
+    if (frame.debug) next.debug = kept([...now.debug, ...frame.debug.map(numbered)]);
     if (frame.errors) {
       next.errors = [...now.errors, ...frame.errors].slice(-MOST_ERRORS);
       next.unseenErrors = now.unseenErrors + frame.errors.length;
@@ -116,4 +130,5 @@ export function pauseDebug(paused: boolean) {
   useLive.setState({ paused });
 }
 export const clearDebug = () => useLive.setState({ debug: [], leftOut: 0 });
+export const clearErrors = () => useLive.setState({ errors: [], unseenErrors: 0 });
 export const seenErrors = () => useLive.setState({ unseenErrors: 0 });

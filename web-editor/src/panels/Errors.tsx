@@ -1,0 +1,60 @@
+/** What failed, the newest first, each with the way to its node. */
+
+import { useEffect } from "react";
+import { reveal } from "../state/view";
+import { clearErrors, seenErrors, useLive } from "../state/live";
+import { clockTime } from "./clockTime";
+import { Tree } from "./Tree";
+
+export function NodeLink({ flow, node }: { flow: string; node: string }) {
+  return (
+    <button className="node-link" onClick={() => reveal(flow, node)}>
+      {flow}.{node}
+    </button>
+  );
+}
+
+export function Errors() {
+  const errors = useLive((now) => now.errors);
+  useEffect(seenErrors, [errors]);
+  return (
+    <>
+      {errors.length > 0 && (
+        <div className="panel-tools">
+          <button onClick={clearErrors}>Clear</button>
+        </div>
+      )}
+      <ul className="messages" aria-label="Errors">
+        {[...errors].reverse().map((one, k) => (
+          <li key={`${one.ts}-${errors.length - k}`} className="is-error">
+            <div className="message-head">
+              <time>{clockTime(one.ts)}</time> <NodeLink flow={one.flow} node={one.node} />
+            </div>
+            <strong>
+              {one.error}: {one.text}
+            </strong>
+            {one.message && (
+              <Tree
+                value={{
+                  payload: one.message.payload,
+                  topic: one.message.topic,
+                  meta: one.message.meta,
+                  id: one.message.id,
+                }}
+                path="msg"
+                name="message"
+              />
+            )}
+            {one.traceback && (
+              <details>
+                <summary>Traceback</summary>
+                <pre>{one.traceback}</pre>
+              </details>
+            )}
+          </li>
+        ))}
+      </ul>
+      {!errors.length && <p className="hint">No node has failed since this page was opened.</p>}
+    </>
+  );
+}
