@@ -132,7 +132,7 @@ async def test_what_nodes_share_is_seen_and_deleted_and_secrets_are_never_shown(
     await expect(page.get_by_label("Secrets", exact=True).locator("li")).to_have_count(0)
     await page.get_by_label("What is shown").select_option("env")
     await page.get_by_label("Name of a new value").fill("LIMIT")
-    await page.get_by_label("New value").fill("80")
+    await page.get_by_label("New value", exact=True).fill("80")
     await page.keyboard.press("Enter")
     await expect(page.get_by_label("LIMIT", exact=True)).to_have_value("80")
     await page.get_by_label("LIMIT", exact=True).fill("{")
