@@ -7,12 +7,14 @@ import math
 import os
 import re
 import socket
+import sys
 import tty
 from pathlib import Path
 
 import aiohttp
 import pytest
 from flowcore_nodes.iot.simulated import machine
+from pymodbus.client import AsyncModbusTcpClient
 
 from flowcore.bus.envelope import unpack
 from flowcore.flow.format import format_flow
@@ -304,6 +306,29 @@ async def test_hall_shows_devices_and_prints_what_the_page_says(host, tmp_path):
     numbering.close()
     os.close(fd)
     os.close(other)
+
+
+async def test_boiler_opens_the_valve_when_it_is_too_hot(host, tmp_path):
+    """Against pymodbus's server, a process of its own."""
+    log, port = tmp_path / "log.jsonl", free_port()
+    program = Path(__file__).parents[1] / "nodes" / "iot" / "modbus_server.py"
+    server = await asyncio.create_subprocess_exec(sys.executable, str(program), "tcp", str(port))
+    try:
+        await deploy(host, example("boiler", PORT=port, EVERY_S=0.1, LIMIT_C=20, LOG=str(log)))
+        lines = await json_lines(log, lambda lines: len(lines) >= 5)
+        assert {"temp_c": 25.0, "flow_m3_h": 21.5, "pump": True} in lines
+        assert {"energy_wh": 2**40} in lines
+        client = AsyncModbusTcpClient("127.0.0.1", port=port)
+        async with asyncio.timeout(20):
+            await client.connect()
+            while not (await client.read_coils(3)).bits[0]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            while (await client.read_holding_registers(100)).registers != [455]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        client.close()
+    finally:
+        server.kill()
+        await server.wait()
 
 
 def free_port() -> int:

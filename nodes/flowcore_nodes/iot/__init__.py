@@ -6,6 +6,8 @@ from flowcore.node import Node, hookimpl
 @hookimpl
 def flowcore_node_types() -> list[type[Node]]:
     """The node types of this folder."""
+    from flowcore_nodes.iot.modbus_read import ModbusRead
+    from flowcore_nodes.iot.modbus_write import ModbusWrite
     from flowcore_nodes.iot.mqtt_in import MqttIn
     from flowcore_nodes.iot.mqtt_out import MqttOut
     from flowcore_nodes.iot.serial import Serial
@@ -16,4 +18,5 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.iot.udp_out import UdpOut
     from flowcore_nodes.iot.udp_request import UdpRequest
 
-    return [MqttIn, MqttOut, TcpIn, TcpOut, TcpRequest, UdpIn, UdpOut, UdpRequest, Serial]
+    return [MqttIn, MqttOut, TcpIn, TcpOut, TcpRequest, UdpIn, UdpOut, UdpRequest, Serial,
+            ModbusRead, ModbusWrite]  # fmt: skip
