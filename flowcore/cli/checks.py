@@ -1,5 +1,7 @@
 """What `flowcore doctor` looks at: one function a subject, each gives what it found and what to do about it."""
 
+import importlib.metadata
+import importlib.util
 import os
 import platform
 import re
@@ -47,6 +49,7 @@ def all_checks(data: Path, quick: bool = False) -> Iterator[Iterator[Check]]:
     if not quick:
         yield sandbox()
     yield cuda(quick)
+    yield opencv()
     yield libraries()
 
 
@@ -241,6 +244,30 @@ def cuda(quick: bool) -> Iterator[Check]:
         yield Check("CUDA", "warn", f"tensors are in host memory: {found.why}", found.fix)
     else:
         yield Check("CUDA", "ok", "not used: there is no NVIDIA driver")
+
+
+def opencv() -> Iterator[Check]:
+    """The one OpenCV there may be, whether it loads, and which cameras it can read."""
+    brought = importlib.metadata.packages_distributions().get("cv2", [])
+    if len(set(brought)) > 1:
+        names = " ".join(sorted(set(brought)))
+        yield Check(
+            "OpenCV", "fail", f"{names} overwrite each other", f"pip uninstall {names}; pip install 'flowcore[vision]'"
+        )
+        return
+    if importlib.util.find_spec("cv2") is None:
+        yield Check("OpenCV", "ok", "not used: it is not installed")
+        return
+    program = "import cv2, re; print(cv2.__version__, bool(re.search('GStreamer: +YES', cv2.getBuildInformation())))"
+    asked = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    if asked.returncode:
+        why = asked.stderr.strip().rpartition("\n")[2]
+        do = "sudo apt-get install -y libgl1 libglib2.0-0" if "libGL" in why or "libgthread" in why else ""
+        yield Check("OpenCV", "fail", f"does not load: {why}", do or "pip install --force-reinstall 'flowcore[vision]'")
+        return
+    version, has_gstreamer = asked.stdout.split()
+    pipelines = "and GStreamer pipelines" if has_gstreamer == "True" else "but no GStreamer pipelines (gst:, CSI)"
+    yield Check("OpenCV", "ok", f"{version}: reads files, USB, RTSP and MJPEG cameras, {pipelines}")
 
 
 def libraries() -> Iterator[Check]:

@@ -1,7 +1,7 @@
 from typing import Any
 
 from flowcore.node import Message, NodeConfig, Tensor, field
-from flowcore_nodes.vision.images.node import ImageNode
+from flowcore_nodes.vision.images.node import ImageNode, letterboxed
 
 
 class Letterbox(ImageNode):
@@ -21,12 +21,4 @@ class Letterbox(ImageNode):
         fill: int = field(114, ge=0, le=255, description="Grey level of what is filled")
 
     def changed(self, frame: Tensor, message: Message) -> tuple[Tensor, dict[str, Any]]:
-        from flowcore_nodes.vision.images import change
-
-        height, width = frame.shape[:2]
-        scale = min(self.config.width / width, self.config.height / height)
-        w, h = max(1, round(width * scale)), max(1, round(height * scale))
-        x, y = (self.config.width - w) // 2, (self.config.height - h) // 2
-        made = self.like(frame, self.config.height, self.config.width)
-        change.paste(frame, made, x, y, w, h, self.config.fill, "linear")
-        return made, {"letterbox": {"scale": scale, "x": x, "y": y, "width": width, "height": height}}
+        return letterboxed(self, frame, self.config.width, self.config.height, self.config.fill)

@@ -109,6 +109,15 @@ async def test_normalise_makes_what_a_model_was_trained_on():
     assert half.dtype == "float16" and np.allclose(half.numpy(), wanted, atol=2e-3)
 
 
+async def test_normalise_fits_first_and_lets_the_frame_travel():
+    """The same as letterbox and normalise one after the other."""
+    (boxed,), (said,) = await made(Letterbox, NOISE, width=64, height=64)
+    (wanted,), _ = await made(Normalise, boxed.copy())
+    (got,), (message,) = await made(Normalise, NOISE, width=64, height=64, with_frame=True)
+    assert np.array_equal(got["tensor"].numpy(), wanted.numpy()) and np.array_equal(got["frame"].numpy(), NOISE)
+    assert message.meta == said.meta
+
+
 @pytest.mark.parametrize(("kind", "near"), [("png", 0), ("jpeg", 8), ("webp", 8)])
 async def test_what_is_encoded_is_decoded(kind, near):
     (coded,), (message,) = await made(Encode, SMOOTH, format=kind, quality=95)

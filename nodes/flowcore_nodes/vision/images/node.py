@@ -40,3 +40,21 @@ def check_channels(frame: Tensor, wanted: int, what: str) -> None:
     has = 1 if len(frame.shape) == 2 else frame.shape[2]
     if has != wanted:
         raise GiveUp(f"{what} takes a frame of {wanted} channel{'s' * (wanted > 1)}, this one has {has}")
+
+
+def letterboxed(node: Node, frame: Tensor, width: int, height: int, fill: int) -> tuple[Tensor, dict[str, Any]]:
+    """Fit a frame into a size without changing its proportions; the rest is grey.
+
+    Returns:
+        The new frame, and for `meta`: `letterbox` with scale, x, y, and width and height of the frame that came; a
+        point of the new one is (p - (x, y)) / scale in that.
+    """
+    from flowcore_nodes.vision.images import change
+
+    had_height, had_width = frame.shape[:2]
+    scale = min(width / had_width, height / had_height)
+    w, h = max(1, round(had_width * scale)), max(1, round(had_height * scale))
+    x, y = (width - w) // 2, (height - h) // 2
+    made = node.alloc((height, width, *frame.shape[2:]), "uint8", frame.device)
+    change.paste(frame, made, x, y, w, h, fill, "linear")
+    return made, {"letterbox": {"scale": scale, "x": x, "y": y, "width": had_width, "height": had_height}}
