@@ -91,7 +91,10 @@ class Camera(Node):
                     Conveyor.of(dict(address.settings))
             return self
 
-    out = Out("frame", "the frame; meta: source, number, time_ns, width, height, region, and truth when asked for")
+    out = Out(
+        "frame",
+        "the frame; meta: source, number, time_ns, width, height, region; file of a folder's image, truth if wanted",
+    )
 
     def on_start(self) -> None:
         config = self.config
@@ -170,7 +173,10 @@ class Camera(Node):
                     media_ns = began_ns + int((number - 1) / source.fps * 1e9)
                     time_ns = time.time_ns() if is_real_time else media_ns
                     position = [config.source, number, offset, began_ns]
-                    await self._send(shot.tensor, number - 1, time_ns, shot.truth, position)
+                    about: dict[str, Any] = {"file": shot.file} if shot.file else {}
+                    if shot.truth is not None and self.config.truth:
+                        about = {"truth": shot.truth}
+                    await self._send(shot.tensor, number - 1, time_ns, about, position)
                     del shot
             return False
         finally:
@@ -225,7 +231,7 @@ class Camera(Node):
                 del taken
                 self._number = number + 1
                 self._count(reader)
-                await self._send(tensor, number, time_ns, None, None)
+                await self._send(tensor, number, time_ns, {}, None)
                 del tensor
                 if reader.wants_spare:
                     reader.give(await self.alloc_when_free(reader.shape or ()))
@@ -239,7 +245,7 @@ class Camera(Node):
 
     # -- both ---------------------------------------------------------------------------------------------------------
 
-    async def _send(self, tensor: Any, number: int, time_ns: int, truth: list[dict] | None, position: Any) -> None:
+    async def _send(self, tensor: Any, number: int, time_ns: int, about: dict[str, Any], position: Any) -> None:
         region = self.config.region
         height, width = tensor.shape[:2]
         meta = {
@@ -249,9 +255,8 @@ class Camera(Node):
             "width": width,
             "height": height,
             "region": list(region) if region else [0, 0, width, height],
+            **about,
         }
-        if truth is not None and self.config.truth:
-            meta["truth"] = truth
         await self.send(tensor, topic=self._name, meta=meta, position=position)
         self._sent += 1
         self._show(width, height)

@@ -72,7 +72,7 @@ async def test_a_folder_is_read_in_order_whatever_is_in_it(tmp_path):
         sent = await node.sent(2)
         assert [(one.shape, int(one.numpy()[0, 0, 0])) for one in sent] == [((20, 30, 3), 1), ((40, 50, 3), 3)]
         assert [error["text"] for error in node.errors] == [f"{tmp_path / 'b.jpg'}: no image that OpenCV can read"]
-        assert numbers(node) == [0, 2]
+        assert numbers(node) == [0, 2] and node.messages()[1].meta["file"] == "c.png"
 
 
 async def test_the_belt_comes_with_its_truth():

@@ -75,9 +75,34 @@ async def test_each_message_counts_once_also_over_restarts_of_both():
             await node.put(*part)
             got += [one["number"] for one in await node.sent()]
     assert got == [0, 1, 2, 3, 9] and node.statuses[-1] == ("2 came again, 0 are missing", "ok")
-    async with drive(FromMessage) as node:
+
+
+async def test_what_comes_late_is_waited_for_and_put_in_order():
+    """As a broker does it after a crash: first what is new, then again what was not confirmed. A restart in between."""
+    messages, store, got = await edge(*(seen(n, frame=FRAME) for n in range(8)), frame="jpeg"), MemoryStore(), []
+    for part in ([0, 1, 4], [5, 1, 3, 4], [2, 3, 6, 7]):
+        async with drive(FromMessage, store=store) as node:
+            await node.put(*(messages[k] for k in part))
+            got += await node.sent()
+    assert [one["number"] for one in got] == list(range(8)) and all(one["frame"].shape == (48, 64, 3) for one in got)
+    assert node.statuses == [("1 came again, 0 are missing", "ok")]
+
+
+async def test_what_never_comes_is_given_up_and_counted():
+    """After `wait_s`, or when too many wait for it; a second gap behind it is waited for by itself."""
+    messages = await edge(*(seen(n) for n in range(12)))
+    async with drive(FromMessage, wait_s=5, hold=3) as node:
         await node.put(messages[0], messages[3])
+        await node.advance(4)
+        await node.put(messages[6])
+        assert [one["number"] for one in await node.sent()] == [0]
+        await node.advance(2)
+        assert [one["number"] for one in await node.sent()] == [0, 3]
         assert node.statuses[-1] == ("0 came again, 2 are missing", "warn")
+        await node.put(messages[7], messages[9], messages[10])
+        assert [one["number"] for one in await node.sent()] == [0, 3, 6, 7]
+        await node.put(messages[8])
+        assert [one["number"] for one in await node.sent()] == [0, 3, 6, 7, 8, 9, 10]
 
 
 async def test_frames_without_anything_can_be_left_out():
@@ -92,9 +117,6 @@ async def test_frames_without_anything_can_be_left_out():
         (lambda m: m.clear(), "this one has None"),
         (lambda m: m["source"].pop("session"), "source.session"),
         (lambda m: m["detections"][0].update(box=[1, 2]), "detections.0.box"),
-        (lambda m: m["frame"].update(jpeg="!"), "no JPEG in base64"),
-        (lambda m: m["frame"].update(jpeg=base64.b64encode(b"no").decode()), "no JPEG in base64"),
-        (lambda m: m["frame"].update(reference="x"), "no tensor"),
     ],
 )
 async def test_what_is_no_such_message_is_refused_and_the_next_is_taken(change, says):
@@ -103,3 +125,20 @@ async def test_what_is_no_such_message_is_refused_and_the_next_is_taken(change, 
     async with drive(FromMessage) as node:
         await node.put(bad, good)
         assert says in node.errors[0]["text"] and [one["number"] for one in await node.sent()] == [1]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"jpeg": "!"}, "no JPEG in base64"),
+        ({"jpeg": base64.b64encode(b"no").decode()}, "no JPEG in base64"),
+        ({"reference": "x"}, "no tensor"),
+    ],
+)
+async def test_what_was_seen_counts_also_without_its_frame(change, says):
+    messages = await edge(seen(0), seen(1))
+    messages[0]["frame"] |= change
+    async with drive(FromMessage) as node:
+        await node.put(*messages)
+        assert says in node.errors[0]["text"]
+        assert [(one["number"], one["frame"]) for one in await node.sent()] == [(0, None), (1, None)]

@@ -39,10 +39,12 @@ class Shot:
     Attributes:
         tensor: (H, W, 3) uint8, BGR, in shared memory.
         truth: what a simulated source drew.
+        file: of a folder, the name of the image.
     """
 
     tensor: Tensor
     truth: list[dict[str, Any]] | None = None
+    file: str | None = None
 
 
 class Replayed(Protocol):

@@ -36,7 +36,7 @@ class ImageFolder:
             wanted = cut(image, self._region)
         except SourceError as e:  # of this image; others may be larger
             raise BrokenFrame(f"{path}: {e}") from None
-        return Shot(shared(wanted, alloc))
+        return Shot(shared(wanted, alloc), file=path.name)
 
     def skip(self, count: int) -> int:
         """See `Replayed`."""
