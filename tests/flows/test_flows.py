@@ -331,6 +331,18 @@ async def test_boiler_opens_the_valve_when_it_is_too_hot(host, tmp_path):
         await server.wait()
 
 
+async def test_ledger_counts_what_was_measured(host, tmp_path):
+    """What was written into the table is found in it."""
+    shown: asyncio.Queue[dict] = asyncio.Queue()
+    await host.bus.connection.subscribe("flow.ledger.show.debug", lambda _, data, *__: shown.put_nowait(unpack(data)))
+    await deploy(host, example("ledger", FILE=str(tmp_path / "ledger.db"), EVERY_S=0.2))
+    async with asyncio.timeout(40):
+        counts = [(await shown.get())["value"]["measurements"]]
+        while counts[-1] < counts[0] + 5:
+            counts.append((await shown.get())["value"]["measurements"])
+    assert counts == sorted(counts)
+
+
 def free_port() -> int:
     """A port that is free now."""
     with socket.socket() as sock:

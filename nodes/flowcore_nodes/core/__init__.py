@@ -47,6 +47,8 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.retry import Retry
     from flowcore_nodes.core.sort import Sort
     from flowcore_nodes.core.split import Split
+    from flowcore_nodes.core.sql_insert import SqlInsert
+    from flowcore_nodes.core.sql_query import SqlQuery
     from flowcore_nodes.core.state_machine import StateMachine
     from flowcore_nodes.core.status import Status
     from flowcore_nodes.core.subflow_status import SubflowStatus
@@ -69,6 +71,6 @@ def flowcore_node_types() -> list[type[Node]]:
         Range, Filter, Counter, Validate, StateMachine, Retry, Buffer, ContextGet, ContextSet,
         Csv, Xml, Yaml, Base64, Exec,
         FileIn, FileOut, FileWatch, Tail, NatsIn, NatsOut, NatsRequest,
-        HttpIn, HttpResponse, HttpRequest, WebhookOut, WebsocketServer, WebsocketClient,
+        HttpIn, HttpResponse, HttpRequest, WebhookOut, WebsocketServer, WebsocketClient, SqlQuery, SqlInsert,
         Catch, Status, Complete, SubflowStatus, LinkIn, LinkOut, LinkCall, Junction, Comment,
     ]  # fmt: skip
