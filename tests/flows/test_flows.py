@@ -14,6 +14,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from flowcore_nodes.iot.simulated import machine
+from flowcore_nodes.vision.conveyor import Conveyor
 from pymodbus.client import AsyncModbusTcpClient
 
 from flowcore.bus.envelope import unpack
@@ -104,6 +105,28 @@ async def test_the_factory_cools_what_runs_hot(host, tmp_path, monkeypatch):
         while "cooling off" not in await said.get():
             pass
     playing.cancel()
+
+
+async def test_the_factory_counts_parts_from_pixels(host):
+    """A belt that no model was trained on: every part is counted as what it is."""
+    belt = {"seed": 9007, "fps": 5, "parts_per_s": 1.5}
+    document = example("factory", BELT="sim://conveyor?" + "&".join(f"{key}={one}" for key, one in belt.items()))
+    branch = [node for node in document["nodes"] if node["ui"]["y"] == 660]
+    ids = {node["id"] for node in branch}
+    wires = [wire | {"delivery": "reliable"} for wire in document["wires"] if wire["to"].partition(".")[0] in ids]
+    for node in branch:
+        if node["id"] == "belt":
+            node["config"] |= {"pace": "consumer", "frames": 120}
+    shown: asyncio.Queue[bytes] = asyncio.Queue()
+    await host.bus.connection.subscribe("flow.factory.counts.debug", lambda _, data, *__: shown.put_nowait(data))
+    await deploy(host, document | {"nodes": branch, "wires": wires})
+    counts: dict = {}
+    passed = {name: number for name, number in Conveyor(**belt).passed(0, 119).items() if number}
+    async with asyncio.timeout(90):
+        while counts.get("truth") != passed or sum(counts["seen"].values()) < sum(passed.values()):
+            counts = unpack(await shown.get())["value"]
+    assert counts["seen"] == passed and sum(passed.values()) > 20
+    print(f"counted from pixels {counts['seen']}, drawn {passed}")
 
 
 async def test_numbers_sums_ten_at_a_time(host, tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 FLOWS = Path(__file__).parents[2] / "flows"
-OUTSIDE = {"sensors": "source", "actuators": "sink", "events": "sink"}
+OUTSIDE = {"sensors": "source", "actuators": "sink", "events": "sink", "belt": "source"}
 
 
 def reading(machine="oven", temp_c=40.0):

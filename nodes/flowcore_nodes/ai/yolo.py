@@ -6,6 +6,7 @@ from pydantic import model_validator
 from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, field
 from flowcore_nodes.ai.boxes import COCO_ANCHORS, Boxes, LayoutMismatch, decode, suppress
 from flowcore_nodes.ai.outputs import arrays, rest
+from flowcore_nodes.vision.detections import Detections
 
 _FROM_META = ("number", "source", "time_ns", "region", "truth")
 
@@ -14,8 +15,8 @@ class Yolo(Node):
     """Make detections of what a YOLO model says: v5, v8 and v11, anchored or not, with class filter and NMS.
 
     Boxes come out in pixels of the camera's frame: `meta.letterbox`, as vision/letterbox writes it, says how that was
-    brought into the model's picture; without it boxes are in pixels of the model's input. What came beside the outputs
-    (the model's name and version, a frame) travels on.
+    brought into the model's picture; without it boxes are in pixels of the model's input, whose size is in `width` and
+    `height`, or in `meta`. What came beside the outputs (the model's name and version, a frame) travels on.
     """
 
     type = "ai/yolo"
@@ -42,9 +43,9 @@ class Yolo(Node):
             0,
             ge=0,
             le=16_384,
-            description="Width of the model's input, in pixels; 0: that of meta; needed with anchors",
+            description="Width of the model's input, in pixels; 0: as meta says",
         )
-        height: int = field(0, ge=0, le=16_384, description="Height of the model's input, in pixels; 0: that of meta")
+        height: int = field(0, ge=0, le=16_384, description="Height of the model's input, in pixels; 0: as meta says")
         anchors: list[list[list[float]]] = field(
             [[list(map(float, one)) for one in scale] for scale in COCO_ANCHORS],
             description="Anchors in pixels, a list for each scale",
@@ -59,7 +60,7 @@ class Yolo(Node):
             return self
 
     in_ = In(description="what ai/model sent, or the output itself")
-    out = Out(dict, "detections (class, class_id, confidence, box [x1, y1, x2, y2]), width, height, number, source")
+    out = Out(Detections, "class, class_id, confidence, box [x1, y1, x2, y2] of each; width, height, number, source")
 
     def on_start(self) -> None:
         names = self.config.names
@@ -86,13 +87,14 @@ class Yolo(Node):
         boxes = found.boxes
         if letterbox is not None:
             boxes, width, height = _unboxed(boxes, letterbox)
-        if width and height:
-            boxes = boxes.clip(0, [width, height, width, height])
+        if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
+            raise GiveUp("the size of the frame is not known: it is in no meta of the message; set width and height")
         made = {
             **rest(payload),
             **{key: meta[key] for key in _FROM_META if key in meta},
-            "detections": self._named(found, boxes),
-            **({"width": width, "height": height} if width and height else {}),
+            "detections": self._named(found, boxes.clip(0, [width, height, width, height])),
+            "width": width,
+            "height": height,
         }
         return message.derive(made, meta={key: one for key, one in meta.items() if key != "letterbox"})
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from flowcore_nodes.ai.boxes import COCO_ANCHORS, Boxes, overlaps, suppress
 from flowcore_nodes.ai.yolo import Yolo
+from flowcore_nodes.vision.detections import Detections
 
 from flowcore.node.testing import drive
 
@@ -72,6 +73,7 @@ async def test_boxes_come_out_as_they_went_in(layout, outputs):
     np.testing.assert_allclose([one["box"] for one in made["detections"]], BOXES, atol=0.02)
     np.testing.assert_allclose([one["confidence"] for one in made["detections"]], [0.9, 0.7], atol=1e-3)
     assert made["model"] == {"name": "m", "version": "1"} and "outputs" not in made
+    assert Detections.model_validate(made).detections[0].class_ == "good"
 
 
 async def test_boxes_are_in_pixels_of_the_frame_that_was_letterboxed():
@@ -101,7 +103,7 @@ async def test_only_wanted_classes_pass_and_classes_may_leave_each_other_alone()
         ({"each_class": False}, ["good", "misplaced"]),
         ({"most": 1}, ["good"]),
     ]:
-        async with drive(Yolo, names=NAMES, **config) as node:
+        async with drive(Yolo, names=NAMES, width=320, height=192, **config) as node:
             await node.put({"outputs": {"output0": output}})
             (made,) = await node.sent(1)
         assert [one["class"] for one in made["detections"]] == wanted
@@ -117,6 +119,8 @@ async def test_only_wanted_classes_pass_and_classes_may_leave_each_other_alone()
         ({"outputs": {"a": "text"}}, {}, "'a' is str, not a tensor of numbers"),
         ({"outputs": {"a": np.zeros((1, 3, 8, 8, 8), np.float32)}}, {}, "set width and height"),
         ("text", {}, "'output' is str"),
+        ({"outputs": {"output0": flat()}}, {}, "the size of the frame is not known"),
+        ({"outputs": {"output0": flat()}}, {"width": "wide", "height": 9}, "the size of the frame is not known"),
         ({"outputs": {"output0": flat()}}, {"letterbox": {"scale": 0}}, "meta.letterbox is no letterbox's"),
         ({"outputs": {"output0": flat()}}, {"letterbox": {"scale": 0.5, "x": 0, "y": 0}}, "'width'"),
     ],
@@ -125,7 +129,7 @@ async def test_what_is_no_such_output_is_told(payload, meta, says):
     """With what came, and the next message is decoded."""
     async with drive(Yolo, names=NAMES) as node:
         await node.put(payload, meta=meta)
-        await node.put({"outputs": {"output0": flat()}})
+        await node.put({"outputs": {"output0": flat()}}, meta={"width": 320, "height": 192})
         await node.sent(1)
     assert says in node.given_up[0]["text"]
 
@@ -134,7 +138,7 @@ async def test_scores_that_are_no_numbers_are_no_detections():
     """NaN and infinity never become boxes without a class."""
     output = flat()
     output[0, 4:, 100:] = np.nan
-    async with drive(Yolo, names=NAMES) as node:
+    async with drive(Yolo, names=NAMES, width=320, height=192) as node:
         await node.put({"outputs": {"output0": output}})
         (made,) = await node.sent(1)
     assert len(made["detections"]) == 2
