@@ -17,7 +17,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m flowcore_nodes.ai.train", description=(__doc__ or "").strip())
     parser.add_argument("what", nargs="?", choices=["all", "evaluate"], default="all")
     parser.add_argument("file", nargs="?", default="builtin:conveyor", help="model that is judged")
-    parser.add_argument("--steps", type=int, default=3000, help="batches of 8 pictures")
+    parser.add_argument("--steps", type=int, default=2500, help="batches of 8 pictures")
     parser.add_argument("--folder", type=Path, default=Path(), help="where the models are written")
     parser.add_argument("--seeds", type=int, default=20, help="unseen belts that are judged on")
     parser.add_argument("--seconds", type=int, default=60, help="of each belt")

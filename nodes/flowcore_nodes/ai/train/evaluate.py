@@ -15,6 +15,7 @@ from flowcore_nodes.vision.conveyor import Conveyor
 
 IN_VIEW = 0.75  # parts of which less is in view are asked of nobody: a scratch may be out of view
 _LIKELY = 0.25  # confidence of what precision, recall and counts go by
+_OVERLAP = 0.3  # of two boxes that are one part: parts never lie so close
 _STEP = 3  # frames from one that is looked at to the next: ten a second
 _JUDGED = 5  # of those, each so-many-th is judged box by box
 
@@ -34,7 +35,7 @@ def evaluate(file: Path, seeds: int, seconds: int) -> dict[str, Any]:
             began_s = time.perf_counter()
             outputs = model.engine.run(given)
             run_s, frames = run_s + time.perf_counter() - began_s, frames + 1
-            found = suppress(decode(list(outputs.values()), "v8", len(NAMES), 0.01)[0], 0.45, 100, each_class=False)
+            found = suppress(decode(list(outputs.values()), "v8", len(NAMES), 0.01)[0], _OVERLAP, 100, each_class=False)
             found = Boxes((found.boxes - [*corner, *corner]) / scale, found.classes, found.confidences)
             if k % _JUDGED == 0:
                 judge.add(found, truth)
