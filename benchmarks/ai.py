@@ -25,7 +25,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from flowcore.bus.envelope import unpack
-from flowcore.runtime.host import Host, HostOptions
+from flowcore.runtime.host import Host
+from flowcore.runtime.options import HostOptions
 
 WIDTH, BATCH = 1024, 8
 _WARM_S = 1.0
