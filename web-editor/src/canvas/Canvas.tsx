@@ -1,17 +1,16 @@
 /** The canvas: draws the flow or the template that is open, and turns what the mouse does into changes of its document. */
 
 import {
-  Background,
-  BackgroundVariant,
   Controls,
-  MiniMap,
   ReactFlow,
   SelectionMode,
   useNodesState,
   useReactFlow,
+  useStore,
   type Connection,
   type Edge,
   type OnConnectEnd,
+  type Viewport,
 } from "@xyflow/react";
 import { useCallback, useEffect, useMemo, useRef, useState, type DragEvent, type MouseEvent } from "react";
 import { addWire, GRID, moveNodes, nodesOf, placeOf, removeWires, splice, type Point } from "../model/flow";
@@ -22,7 +21,11 @@ import { activeTab, edit, openDialog, openForm, select, shownFlow, toast, useEdi
 import { openSubflow } from "../state/view";
 import { Breadcrumb } from "./Breadcrumb";
 import { groupBoxId, placeOnCanvas, type CanvasNode, type NodeBox } from "./drawing";
+import { FarWires } from "./FarWires";
+import { Grid } from "./Grid";
+import { WireLabels } from "./labels";
 import { LinkLines } from "./LinkLines";
+import { MiniMap } from "./MiniMap";
 import { NodeMenu, WireMenu } from "./NodeMenu";
 import { NodeView } from "./NodeView";
 import { draggedTo, middleOf, notInside, put, wireUnder } from "./pick";
@@ -35,6 +38,11 @@ const nodeTypes = { node: NodeView, frame: GroupView, comment: CommentView, junc
 const edgeTypes = { wire: WireView };
 export const DRAGGED = "application/x-flowcore-type";
 const MANY = 60;
+const FAR = 0.35; // nothing can be read below this zoom
+const READABLE = 0.6; // a flow that is larger than the window opens at its corner, not as a picture of itself
+const seen = new Map<string, Viewport>(); // where one was in each flow
+
+const NO_EDGES: Edge<WireData>[] = [];
 
 type Opened = { kind: "node" | "wire"; id: string; at: Point; place: Point } | null;
 
@@ -48,11 +56,14 @@ function Drawn() {
   const types = useEditor((state) => state.types);
   const selected = useEditor((state) => state.selected);
   const toReveal = useEditor((state) => state.reveal);
-  const { screenToFlowPosition, setCenter, getZoom, fitView, getNodes } = useReactFlow<CanvasNode>();
+  const { screenToFlowPosition, setCenter, getZoom, fitView, getNodes, getNodesBounds, getViewport, setViewport } =
+    useReactFlow<CanvasNode>();
   const [nodes, setNodes, onNodesChange] = useNodesState<CanvasNode>([]);
   const [adding, setAdding] = useState<{ at: Point; screen: Point; from?: string } | null>(null);
   const [menu, setMenu] = useState<Opened>(null);
   const [over, setOver] = useState<string | null>(null);
+  const isFar = useStore((state) => state.transform[2] < FAR);
+  const canvas = useRef<HTMLDivElement>(null);
   const frames = useRef(new Map<string, Point>());
 
   useEffect(() => {
@@ -68,8 +79,16 @@ function Drawn() {
   }, [wanted, selected, setNodes]);
 
   useEffect(() => {
-    requestAnimationFrame(() => void fitView({ maxZoom: 1, padding: 0.15 }));
-  }, [path, fitView]);
+    const before = seen.get(path);
+    const look = async () => {
+      if (before) return setViewport(before);
+      await fitView({ maxZoom: 1, padding: 0.15 });
+      const { x, y } = getNodesBounds(getNodes());
+      if (getZoom() < READABLE) await setViewport({ x: 40 - x * READABLE, y: 40 - y * READABLE, zoom: READABLE });
+    };
+    requestAnimationFrame(() => void look());
+    return () => void seen.set(path, getViewport());
+  }, [path]);
   useEffect(() => {
     const found = toReveal && nodesOf(flow).find((node) => node.id === toReveal.node);
     if (!found) return;
@@ -182,7 +201,8 @@ function Drawn() {
   );
   return (
     <div
-      className="canvas"
+      className={isFar ? "canvas is-far" : "canvas"}
+      ref={canvas}
       onDragOver={(event) => event.preventDefault()}
       onDrop={drop}
       onDoubleClick={(event) => /react-flow__pane|\bgroup\b/.test((event.target as Element).className) && add(event)}
@@ -190,7 +210,7 @@ function Drawn() {
     >
       <ReactFlow<CanvasNode, Edge<WireData>>
         nodes={nodes}
-        edges={drawnEdges}
+        edges={isFar ? NO_EDGES : drawnEdges}
         nodeTypes={nodeTypes as any}
         edgeTypes={edgeTypes as any}
         onNodesChange={onNodesChange}
@@ -233,6 +253,8 @@ function Drawn() {
             return addWire(removeWires(doc, new Set([old.id])), { ...old.data?.def, ...wire });
           })
         }
+        onMoveStart={() => canvas.current?.classList.add("is-moving")}
+        onMoveEnd={() => canvas.current?.classList.remove("is-moving")}
         deleteKeyCode={null}
         disableKeyboardA11y
         elevateNodesOnSelect={false}
@@ -248,9 +270,11 @@ function Drawn() {
         onlyRenderVisibleElements={nodes.length > MANY}
         proOptions={{ hideAttribution: true }}
       >
-        <Background variant={BackgroundVariant.Dots} gap={GRID} size={1} color="var(--grid)" />
+        <Grid />
         <Controls showInteractive={false} />
-        <MiniMap pannable zoomable ariaLabel="Mini-map" nodeClassName={(node) => `is-${node.type}`} />
+        <MiniMap flow={flow} types={types} />
+        {isFar && <FarWires {...{ flow, types, edges }} />}
+        <WireLabels />
         <LinkLines />
       </ReactFlow>
       <Breadcrumb />

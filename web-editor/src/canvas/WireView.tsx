@@ -1,11 +1,12 @@
 /** A wire: the colour of its type, and live its rate, how full it is, what it dropped. */
 
-import { BaseEdge, EdgeLabelRenderer, getBezierPath, type EdgeProps } from "@xyflow/react";
+import { BaseEdge, getBezierPath, type EdgeProps } from "@xyflow/react";
 import { memo, useState } from "react";
 import { api } from "../api/http";
 import type { WireDef } from "../api/types";
 import { duration, rate, wireHealth } from "../model/health";
 import { useLive } from "../state/live";
+import { WireLabel } from "./labels";
 import { typeColour } from "./look";
 
 export interface WireData extends Record<string, unknown> {
@@ -40,7 +41,7 @@ export const WireView = memo(function WireView(props: EdgeProps & { data: WireDa
         style={{ stroke: typeColour(data.type) }}
       />
       {now && !data.def.disabled && (now.rateHz > 0 || now.queued > 0 || now.drops > 0) && (
-        <EdgeLabelRenderer>
+        <WireLabel>
           <div
             className={`wire-label nodrag nopan is-${health}`}
             style={{ transform: `translate(-50%, -50%) translate(${x}px, ${y}px)` }}
@@ -58,7 +59,7 @@ export const WireView = memo(function WireView(props: EdgeProps & { data: WireDa
             {now.drops > 0 && <span className="drops">−{now.drops}</span>}
             {last !== null && <pre className="last">{last}</pre>}
           </div>
-        </EdgeLabelRenderer>
+        </WireLabel>
       )}
     </>
   );
