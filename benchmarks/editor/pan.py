@@ -75,9 +75,7 @@ async def _pan(page: Any, what: str, is_quick: bool) -> str:
     reached = median >= LEAST_FPS
     spread = f"{min(rates):.0f} to {max(rates):.0f}; longest frame {max(run['longest'] for run in runs):.0f} ms; "
     spread += f"{drawn} nodes in view; statistics of all {NODES} come ten times a second"
-    return told(
-        f"panning over a flow of {NODES} nodes, {what}", median, "fps", ">= 30 fps", reached, spread
-    )
+    return told(f"panning over a flow of {NODES} nodes, {what}", median, "fps", ">= 30 fps", reached, spread)
 
 
 Recording = list[tuple[float, str, dict[str, Any]]]

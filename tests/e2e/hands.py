@@ -63,7 +63,9 @@ async def document(runtime, flow="line"):
 
 
 async def deploy(page):
-    """Press Deploy, and read what it says."""
+    """Press Deploy, and read what it says; what was said before is closed."""
+    await page.evaluate("document.querySelectorAll('.toasts li button:last-child').forEach((one) => one.click())")
+    await expect(page.locator(".toasts li")).to_have_count(0)
     await page.get_by_role("button", name="Deploy", exact=True).click()
     said = page.locator(".toasts li").last
     await expect(said).to_contain_text("revision")
