@@ -63,8 +63,8 @@ def document(video: Path, frames: int) -> str:
     )
 
 
-async def flow(video: Path, frames: int) -> tuple[float, Boxes]:
-    """Frames a second at the end of the flow, and the boxes of each frame."""
+async def flow(host: Host, video: Path, frames: int) -> tuple[float, Boxes]:
+    """Frames a second at the end of the flow, on a host that runs, and the boxes of each frame."""
     found: dict[int, list] = {}
     times: list[float] = []
     done = asyncio.Event()
@@ -77,18 +77,23 @@ async def flow(video: Path, frames: int) -> tuple[float, Boxes]:
         if len(found) >= frames:
             done.set()
 
+    await host.bus.connection.subscribe("flow.bench.zone.out.out", arrived)
+    result = await host.deploy(document(video, frames), "bench.json")
+    assert not result.failed and not result.problems, result
+    await asyncio.wait_for(done.wait(), 600)
+    warm = min(5, frames // 4)  # processes start while the first ones come
+    return (len(times) - 1 - warm) / (times[-1] - times[warm]), [found[number] for number in sorted(found)]
+
+
+async def flow_alone(video: Path, frames: int) -> tuple[float, Boxes]:
+    """The same on a host of its own."""
     with tempfile.TemporaryDirectory() as folder:
         host = Host(HostOptions(folder=Path(folder) / "data", nats_port=0, mqtt_port=0, drain_s=1.0))
         await host.start()
         try:
-            await host.bus.connection.subscribe("flow.bench.zone.out.out", arrived)
-            result = await host.deploy(document(video, frames), "bench.json")
-            assert not result.failed and not result.problems, result
-            await asyncio.wait_for(done.wait(), 600)
+            return await flow(host, video, frames)
         finally:
             await host.stop()
-    warm = min(5, frames // 4)  # processes start while the first ones come
-    return (len(times) - 1 - warm) / (times[-1] - times[warm]), [found[number] for number in sorted(found)]
 
 
 def main() -> int:
@@ -103,16 +108,14 @@ def main() -> int:
     ratios = []
     for number in range(asked.rounds):
         bare_hz, wanted = bare(asked.video, asked.frames)
-        flow_hz, found = asyncio.run(flow(asked.video, len(wanted)))
+        flow_hz, found = asyncio.run(flow_alone(asked.video, len(wanted)))
         differ = [frame for frame, (one, other) in enumerate(zip(wanted, found, strict=True)) if one != other]
         if differ:
             print(f"boxes differ on {len(differ)} of {len(wanted)} frames, first on frame {differ[0]}", file=sys.stderr)
             return 1
         ratios.append(flow_hz / bare_hz)
-        boxes = sum(map(len, wanted))
-        print(
-            f"round {number + 1}: bare loop {bare_hz:.2f}/s, flow {flow_hz:.2f}/s: {ratios[-1]:.2f}; {boxes} boxes equal"
-        )
+        rates = f"bare loop {bare_hz:.2f}/s, flow {flow_hz:.2f}/s: {ratios[-1]:.2f}"
+        print(f"round {number + 1}: {rates}; {sum(map(len, wanted))} boxes equal", flush=True)
     middle = statistics.median(ratios)
     print(
         f"median {middle:.2f} of the bare loop's rate, to reach {REACH}: {'reached' if middle >= REACH else 'missed'}"

@@ -11,6 +11,7 @@ import numpy as np
 from flowcore_nodes.vision.from_message import FromMessage
 from flowcore_nodes.vision.line import Line
 
+from benchmarks.vision import bare, flow
 from flowcore.bus.envelope import unpack
 from flowcore.node.testing import drive
 from tests.flows.test_flows import deploy, example, host, json_lines  # noqa: F401 - host is a fixture
@@ -88,6 +89,18 @@ async def test_what_the_processor_decides_comes_of_messages_alone_and_each_count
         lines = await json_lines(folder / "crossings.jsonl", lambda lines: len(once(lines)) >= len(wanted))
         assert [(one["number"], one["track"], one["direction"]) for one in once(lines)] == wanted
         assert once(lines)[-1]["counts"] == counts and {one["source"] for one in lines} == {"line-1/belt"}
+
+
+async def test_a_video_through_five_processes_gives_the_boxes_of_a_bare_loop(host, tmp_path):  # noqa: F811
+    """Frame by frame; `python -m benchmarks.vision` compares the rates, too."""
+    video = tmp_path / "walk.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (320, 240))
+    for x in range(80, 240, 20):
+        writer.write(scene(x))
+    writer.release()
+    _, wanted = bare(video, 8)
+    _, found = await flow(host, video, 8)
+    assert found == wanted and sum(map(len, wanted)) >= 8
 
 
 async def test_watch_raises_an_alarm_and_hides_who_it_was(host, tmp_path):  # noqa: F811
