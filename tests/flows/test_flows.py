@@ -13,6 +13,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiosmtpd.controller import Controller
 from flowcore_nodes.iot.simulated import machine
 from flowcore_nodes.vision.conveyor import Conveyor
 from pymodbus.client import AsyncModbusTcpClient
@@ -77,6 +79,8 @@ def test_the_file_reads_as_a_deploy_writes_it(path):
 @pytest.mark.parametrize("path", FLOWS, ids=lambda path: path.stem)
 async def test_is_valid(host, path):
     """Not even a warning."""
+    for name in re.findall(r'"\$secret": "([^"]+)"', path.read_text()):
+        host.secrets.set(name, "a secret")
     assert not host.check(path.read_text(), path.name).problems
 
 
@@ -364,6 +368,53 @@ async def test_ledger_counts_what_was_measured(host, tmp_path):
         while counts[-1] < counts[0] + 5:
             counts.append((await shown.get())["value"]["measurements"])
     assert counts == sorted(counts)
+
+
+async def test_alarms_reach_a_chat_and_a_mailbox(host):
+    """Against aiosmtpd, and a server in the place of Telegram's."""
+    mails: asyncio.Queue[list[str]] = asyncio.Queue()
+    chats: asyncio.Queue[tuple[str, dict]] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    class Mailbox:
+        async def handle_DATA(self, server, session, envelope):
+            text = (list(envelope.rcpt_tos), envelope.content.decode())
+            loop.call_soon_threadsafe(mails.put_nowait, text)
+            return "250 taken"
+
+    async def chat(request):
+        chats.put_nowait((request.path, await request.json()))
+        return web.json_response({"ok": True})
+
+    app = web.Application()
+    app.router.add_post("/{path:.*}", chat)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    port, chat_port, mail_port = (free_port() for _ in range(3))
+    await web.TCPSite(runner, "127.0.0.1", chat_port).start()
+    mailbox = Controller(Mailbox(), "127.0.0.1", mail_port)
+    mailbox.start()
+    host.secrets.set("telegram-bot", "123:abc")
+    env = {"PORT": port, "MAIL_HOST": "127.0.0.1", "MAIL_PORT": mail_port, "CHAT": f"http://127.0.0.1:{chat_port}"}
+    await deploy(host, example("alarms", DIGEST_S=1, **env))
+    async with aiohttp.ClientSession() as device, asyncio.timeout(40):
+        for level in ("warning", "critical"):
+            while True:
+                with contextlib.suppress(aiohttp.ClientConnectionError):
+                    body = {"level": level, "text": "door open"}
+                    async with device.post(f"http://127.0.0.1:{port}/alarms", json=body) as answer:
+                        if answer.status == 202:
+                            break
+                await asyncio.sleep(0.05)
+        said = [await chats.get() for _ in range(2)]
+        assert said[1] == ("/bot123:abc/sendMessage", {"chat_id": "@line1", "text": "critical: door open"})
+        receivers = set()
+        while receivers != {"shift@example.org", "office@example.org"}:
+            to, text = await mails.get()
+            receivers |= set(to)
+            assert "door open" in text
+    mailbox.stop()
+    await runner.cleanup()
 
 
 def free_port() -> int:

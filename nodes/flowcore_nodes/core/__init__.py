@@ -12,6 +12,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.buffer import Buffer
     from flowcore_nodes.core.catch import Catch
     from flowcore_nodes.core.change import Change
+    from flowcore_nodes.core.chat_out import ChatOut
     from flowcore_nodes.core.comment import Comment
     from flowcore_nodes.core.complete import Complete
     from flowcore_nodes.core.context_get import ContextGet
@@ -21,6 +22,8 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.deadband import Deadband
     from flowcore_nodes.core.debug import Debug
     from flowcore_nodes.core.delay_until import DelayUntil
+    from flowcore_nodes.core.email_digest import EmailDigest
+    from flowcore_nodes.core.email_out import EmailOut
     from flowcore_nodes.core.exec import Exec
     from flowcore_nodes.core.expression import Expression
     from flowcore_nodes.core.file_in import FileIn
@@ -72,5 +75,6 @@ def flowcore_node_types() -> list[type[Node]]:
         Csv, Xml, Yaml, Base64, Exec,
         FileIn, FileOut, FileWatch, Tail, NatsIn, NatsOut, NatsRequest,
         HttpIn, HttpResponse, HttpRequest, WebhookOut, WebsocketServer, WebsocketClient, SqlQuery, SqlInsert,
+        EmailOut, EmailDigest, ChatOut,
         Catch, Status, Complete, SubflowStatus, LinkIn, LinkOut, LinkCall, Junction, Comment,
     ]  # fmt: skip

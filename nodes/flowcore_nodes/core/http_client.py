@@ -1,6 +1,7 @@
 """What nodes that ask an HTTP server have in common: session, credentials, and what is done while it is away."""
 
 import asyncio
+import base64
 import contextlib
 import ssl
 import time
@@ -17,14 +18,9 @@ AWAY = {429, 502, 503, 504}  # answers of a server that is not there, or asks fo
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _LONGEST_ASKED_S = 0.25, 2.0, 300.0
 
 
-class ClientConfig(NodeConfig):
-    """What every HTTP client has."""
+class PatienceConfig(NodeConfig):
+    """How long is waited for a server, and how it is trusted."""
 
-    url: str = field("", dynamic=True, description="http:// or https://; empty: the message's meta.url")
-    headers: dict[str, str] = field({}, dynamic=True, description="Further headers")
-    user: str = field("", description="User name, for basic authentication; empty: none")
-    password: str = field("", secret=True, description="Password of the user")
-    token: str = field("", secret=True, description="Bearer token; empty: none")
     timeout_s: float = field(30.0, gt=0, le=3600, description="Longest wait for an answer, in seconds")
     while_away: Literal["wait", "fail"] = field(
         "wait",
@@ -33,6 +29,16 @@ class ClientConfig(NodeConfig):
     )
     tls_ca: str = field("", description="File with the certificates to trust (PEM); empty: those of the system")
     tls_insecure: bool = field(False, description="Trust any certificate; for trials only")
+
+
+class ClientConfig(PatienceConfig):
+    """What an HTTP client has that goes anywhere."""
+
+    url: str = field("", dynamic=True, description="http:// or https://; empty: the message's meta.url")
+    headers: dict[str, str] = field({}, dynamic=True, description="Further headers")
+    user: str = field("", description="User name, for basic authentication; empty: none")
+    password: str = field("", secret=True, description="Password of the user")
+    token: str = field("", secret=True, description="Bearer token; empty: none")
 
 
 class Away(ConnectionError):
@@ -46,13 +52,13 @@ class HttpClient(Node):
     needs = ("aiohttp",)
     outside = True
 
-    class Config(ClientConfig):
-        """See ClientConfig."""
+    class Config(PatienceConfig):
+        """See PatienceConfig."""
 
     async def on_start(self) -> None:
         config = self.config
-        if isinstance(config.url, str) and config.url:
-            check_url(config.url)
+        if isinstance(url := getattr(config, "url", ""), str) and url:
+            check_url(url)
         self._tls: ssl.SSLContext | bool = True
         if config.tls_insecure:
             self._tls = False
@@ -88,38 +94,42 @@ class HttpClient(Node):
         if config.token:
             headers["Authorization"] = f"Bearer {config.token}"
         elif config.user:
-            headers["Authorization"] = aiohttp.encode_basic_auth(config.user, config.password)
+            both = base64.b64encode(f"{config.user}:{config.password}".encode()).decode()
+            headers["Authorization"] = f"Basic {both}"
         return headers
 
     @contextlib.asynccontextmanager
     async def ask(
-        self, method: str, url: str, headers: Mapping[str, str], **body: Any
+        self, method: str, url: str, headers: Mapping[str, str], *, where: str = "", **body: Any
     ) -> AsyncIterator[ClientResponse]:
         """The answer of a server that is there; its status may be anything but those of `AWAY`.
 
+        Args:
+            where: what people are told in place of a URL that is a secret.
         Raises:
             Away: it is not, and `while_away` is `fail`.
         """
+        where = where or url
         wait_s = _FIRST_WAIT_S
         while True:
             asked_s = 0.0
             try:
                 answer = await self._session.request(method, url, headers=headers, ssl=self._tls, **body)
             except (aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL) as e:
-                raise GiveUp(f"{url}: {e}") from None
+                raise GiveUp(f"{where}: {e}") from None
             except (aiohttp.ClientError, TimeoutError, OSError) as e:
                 why = str(e) or f"no answer within {self.config.timeout_s:g} s"
             else:
                 if answer.status not in AWAY:
-                    self._show_back(url)
+                    self._show_back(where)
                     async with answer:
                         yield answer
                     return
                 why, asked_s = f"it answers {answer.status} {answer.reason}", _asked_s(answer)
                 answer.release()
             if self.config.while_away == "fail":
-                raise Away(f"{method} {url}: {why}")
-            self._show_away(f"trying again: {url}: {why}")
+                raise Away(f"{method} {where}: {why}")
+            self._show_away(f"trying again: {where}: {why}")
             await asyncio.sleep(asked_s or wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 

@@ -1,0 +1,125 @@
+"""How e-mail leaves: a server, and one message for it. What the e-mail nodes share.
+
+Refused   the server will never take this message
+Away      it can't be reached, does not take us, or asks for patience: trying again makes sense
+"""
+
+import hashlib
+import ssl
+from email.message import EmailMessage
+from email.utils import formataddr, formatdate, parseaddr
+from typing import Any, Literal
+
+import aiosmtplib
+from pydantic import field_validator
+
+from flowcore.node import NodeConfig, field
+
+
+class Refused(ValueError):
+    """For good."""
+
+
+class Away(ConnectionError):
+    """For now."""
+
+
+class MailServer(NodeConfig):
+    """A mail server that takes messages from us; as a resource `core/mail-server` nodes share it."""
+
+    host: str = field(..., min_length=1, description="Name of the server")
+    port: int = field(587, ge=1, le=65535, description="Port: 587 with starttls, 465 with tls, 25")
+    tls: Literal["starttls", "tls", "none"] = field(
+        "starttls", description="starttls: encrypted after a greeting, or not at all; tls: from the start; none: never"
+    )
+    tls_ca: str = field("", description="File with the certificates to trust (PEM); empty: those of the system")
+    user: str = field("", description="User; empty: none")
+    password: str = field("", secret=True, description="Password of the user")
+    timeout_s: float = field(30.0, gt=0, le=600, description="Longest wait for an answer, in seconds")
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Letter(NodeConfig):
+    """From whom and to whom."""
+
+    server: MailServer = field(..., description='The mail server, or {"$use": "name"} of a resource core/mail-server')
+    sender: str = field(..., description="Address it comes from: plant@example.org, or Plant <plant@example.org>")
+    to: list[str] = field([], dynamic=True, description="Addresses it goes to; or meta.to of the message")
+    subject: str = field("", dynamic=True, description="Subject; empty: the message's topic")
+
+    @field_validator("sender")
+    @classmethod
+    def _is_address(cls, text: str) -> str:
+        return address(text)
+
+
+def address(text: Any) -> str:
+    """An address, with or without a name.
+
+    Raises:
+        ValueError: it is none.
+    """
+    name, plain = parseaddr(text) if isinstance(text, str) and "\n" not in text and "\r" not in text else ("", "")
+    begin, _, end = plain.partition("@")
+    if not begin or not end or " " in plain:
+        raise ValueError(f"{text!r} is no e-mail address")
+    return formataddr((name, plain))
+
+
+def letter(sender: str, to: Any, subject: str, identity: str, now_s: float) -> EmailMessage:
+    """A message without content.
+
+    Args:
+        identity: what makes it this one; sent twice it has the same Message-ID.
+    Raises:
+        ValueError: an address is none.
+    """
+    made = EmailMessage()
+    made["From"] = sender
+    receivers = [to] if isinstance(to, str) else to
+    if not isinstance(receivers, list) or not receivers:
+        raise ValueError("nobody to send it to: set `to`, or meta.to")
+    made["To"] = ", ".join(address(one) for one in receivers)
+    made["Subject"] = " ".join(subject.split())[:500]
+    made["Date"] = formatdate(now_s)
+    made["Message-ID"] = f"<{hashlib.sha256(identity.encode()).hexdigest()[:32]}@{parseaddr(sender)[1].split('@')[1]}>"
+    made["Auto-Submitted"] = "auto-generated"
+    return made
+
+
+class Post:
+    """Sends messages, a connection each.
+
+    Raises:
+        ValueError: a certificate file can't be read.
+    """
+
+    def __init__(self, server: MailServer) -> None:
+        self._server = server
+        try:
+            self._tls = ssl.create_default_context(cafile=server.tls_ca or None)
+        except (OSError, ssl.SSLError) as e:
+            raise ValueError(f"tls_ca {server.tls_ca!r}: {e}") from None
+
+    async def send(self, message: EmailMessage) -> dict[str, str]:
+        """Returns when the server has it: the receivers that it refused, and why. Raises Refused, Away."""
+        server = self._server
+        try:
+            refused, _ = await aiosmtplib.send(
+                message, hostname=server.host, port=server.port, timeout=server.timeout_s,
+                username=server.user or None, password=server.password or None,
+                use_tls=server.tls == "tls", start_tls=server.tls == "starttls", tls_context=self._tls,
+            )  # fmt: skip
+        except aiosmtplib.SMTPAuthenticationError as e:
+            raise Away(f"it does not let us in: {e.code} {e.message}") from None
+        except aiosmtplib.SMTPRecipientsRefused as e:
+            answers = [(one.code, f"{one.recipient}: {one.code} {one.message}") for one in e.recipients]
+            kind = Refused if all(code >= 500 for code, _ in answers) else Away
+            raise kind("; ".join(text for _, text in answers)) from None
+        except aiosmtplib.SMTPResponseException as e:
+            raise (Refused if 500 <= e.code < 600 else Away)(f"{e.code} {e.message}") from None
+        except (aiosmtplib.SMTPException, OSError, TimeoutError) as e:
+            raise Away(str(e) or type(e).__name__) from None
+        return {name: f"{answer.code} {answer.message}" for name, answer in refused.items()}
