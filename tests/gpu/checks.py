@@ -7,6 +7,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -464,6 +465,38 @@ def shared_events_there_are() -> str:
         peer.read("frame")
         assert peer.seen("frame") == [5]
     return said
+
+
+@check
+def a_program_of_torch_export_reads_a_shared_frame() -> str:
+    """A frame that another process wrote on the device is made a tensor by cupy and run by PyTorch, without a copy."""
+    torch = _torch()
+    if torch is None:
+        raise Skip("PyTorch is not installed, or sees no CUDA device")
+    from flowcore_nodes.ai.engines import Options, open_model
+    from flowcore_nodes.vision.images import on_gpu
+
+    class Mean(torch.nn.Module):
+        def forward(self, images: Any) -> Any:
+            return {"mean": images.mean(dim=(2, 3))}
+
+    shape = (1, 3, *SHAPE[:2])
+    codec = new_codec(64 << 20)
+    with tempfile.TemporaryDirectory() as folder, peers() as (peer,):
+        file = f"{folder}/mean.pt2"
+        torch.export.save(torch.export.export(Mean().eval(), (torch.zeros(shape),)), file)
+        model = open_model(file, "torch-export", Options(device="cuda:0"))
+        frame = codec.unpack(peer.send(51))
+        images = codec.pools.alloc(shape, "float32", "cuda", wait=True)
+        on_gpu.normalise(cupy, frame.cupy(), images.cupy()[0], [1 / 255] * 3, [0.0] * 3, True, True)
+        images.seal()
+        assert frame.device == images.device == "cuda:0"
+        assert torch.from_dlpack(images).data_ptr() == images.cupy().data.ptr, "PyTorch was given a copy"
+        feeds, _ = model.fitted(images)
+        assert feeds["images"] is images, "the tensor was fetched to the host"
+        made = model.engine.run(feeds)["mean"]
+    assert np.allclose(made, 51 / 255, atol=1e-3), made
+    return f"PyTorch {torch.__version__} and cupy {cupy.__version__}: mean {made[0].tolist()}"
 
 
 def _torch() -> Any:

@@ -43,7 +43,7 @@ class ExportEngine:
 
     def _there(self, value: Array, spec: TensorSpec) -> torch.Tensor:
         if hasattr(value, "lease"):  # on a device already: PyTorch reads it where it lies, and the streams are ordered
-            tensor = torch.from_dlpack(value)
+            tensor = torch.from_dlpack(value).to(self._device)
             return tensor[None] if tensor.ndim < len(spec.shape or ()) else tensor
         with warnings.catch_warnings():  # it is read-only, and PyTorch only reads it
             warnings.simplefilter("ignore", UserWarning)
