@@ -2,7 +2,7 @@
 
 Flows on a real host: `core/inject` sends as fast as its wire takes it, `ai/model` answers, and what it publishes is
 listened to. Beside each flow, in turn with it, the bare ONNX Runtime in a loop, in a process of its own with the same
-threads and session options. Prints, with the median of the runs:
+threads and session options. Prints the load of the machine, and with the median of the runs:
 
     overhead    from taking a message to handing over its answer, without the engine's part
     rate        of a model of 20 ms and more: the flow's against the bare loop's
@@ -53,13 +53,14 @@ def dense(path: Path, layers: int) -> Path:
     return path
 
 
-def bare(path: Path, batch: int, seconds: float) -> float:
-    """Rows a second of ONNX Runtime alone, in a process of its own."""
+def bare(path: Path, batch: int, seconds: float) -> tuple[float, float]:
+    """ONNX Runtime alone, in a process of its own: rows a second, processor milliseconds a row."""
     line = [sys.executable, "-m", "benchmarks.ai", "--bare", str(path), str(batch), str(seconds)]
-    return float(subprocess.run(line, capture_output=True, text=True, check=True).stdout)
+    rate, cpu_ms = subprocess.run(line, capture_output=True, text=True, check=True).stdout.split()
+    return float(rate), float(cpu_ms)
 
 
-def _bare(path: str, batch: int, seconds: float) -> float:
+def _bare(path: str, batch: int, seconds: float) -> tuple[float, float]:
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
@@ -67,14 +68,14 @@ def _bare(path: str, batch: int, seconds: float) -> float:
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
     x = np.full((batch, 4), 0.5, np.float32)
-    until_s, rows, began_s = time.perf_counter() + _WARM_S, 0, 0.0
+    until_s, rows = time.perf_counter() + _WARM_S, 0
     while time.perf_counter() < until_s:
         session.run(None, {"x": x})
-    began_s = time.perf_counter()
+    began_s, began_cpu_s = time.perf_counter(), time.process_time()
     while time.perf_counter() < began_s + seconds:
         session.run(None, {"x": x})
         rows += batch
-    return rows / (time.perf_counter() - began_s)
+    return rows / (time.perf_counter() - began_s), (time.process_time() - began_cpu_s) / rows * 1e3
 
 
 class Listener:
@@ -83,10 +84,20 @@ class Listener:
     def __init__(self) -> None:
         self.heard: list[dict] = []
         self.first = asyncio.Event()
+        self.cpu: list[float] = []  # of the node's process, as a share of one processor, each second
 
     def __call__(self, _: str, data: bytes, *__: Any) -> None:
         self.heard.extend({**one["payload"]["model"], "ts": one["ts"]} for one in unpack(data))
         self.first.set()
+
+    def stats(self, _: str, data: bytes, *__: Any) -> None:
+        """What the runtime publishes of the node each second."""
+        self.cpu.append(unpack(data)["cpu"])
+
+    @property
+    def cpu_ms(self) -> float:
+        """Processor milliseconds an answer."""
+        return statistics.mean(self.cpu) / rate_of(self.heard) * 1e3
 
 
 async def flow(host: Host, listener: Listener, path: Path, seconds: float, every_s: float, **config: Any) -> list[dict]:
@@ -108,6 +119,7 @@ async def flow(host: Host, listener: Listener, path: Path, seconds: float, every
         await listener.first.wait()
     await asyncio.sleep(_WARM_S)
     listener.heard.clear()
+    listener.cpu.clear()
     await asyncio.sleep(seconds)
     said = list(listener.heard)
     await host.remove("bench")
@@ -131,6 +143,7 @@ async def measure(runs: int, seconds: float) -> None:
         listener = Listener()
         try:
             await host.bus.connection.subscribe("flow.bench.model.out.out", listener)
+            await host.bus.connection.subscribe("flow.bench.model.stats", listener.stats)
             added: list[float] = []
             for _ in range(runs):
                 said = await flow(host, listener, small, seconds, 0.005)
@@ -143,20 +156,21 @@ async def measure(runs: int, seconds: float) -> None:
             )
             ratios, factors, bare_factors, shown = [], [], [], []
             for _ in range(runs):
-                one = await asyncio.to_thread(bare, large, 1, seconds)
-                eight = await asyncio.to_thread(bare, large, BATCH, seconds)
-                said = await flow(host, listener, large, seconds, 0.001)
+                one, one_cpu_ms = await asyncio.to_thread(bare, large, 1, seconds)
+                single = rate_of(await flow(host, listener, large, seconds, 0.001))
+                cpu_ms = listener.cpu_ms
+                eight, _ = await asyncio.to_thread(bare, large, BATCH, seconds)
                 many = await flow(host, listener, large, seconds, 0.001, max_batch=BATCH, max_wait_ms=20)
-                single, batched = rate_of(said), rate_of(many)
                 ratios.append(single / one)
-                factors.append(batched / single)
+                factors.append(rate_of(many) / single)
                 bare_factors.append(eight / one)
-                shown.append((one, single, eight, batched, statistics.mean(m["batch"] for m in many)))
+                size = statistics.mean(said["batch"] for said in many)
+                shown.append((one, one_cpu_ms, single, cpu_ms, eight, rate_of(many), size))
         finally:
             await host.stop()
-    one, single, eight, batched, size = map(statistics.median, zip(*shown, strict=True))
+    one, one_cpu_ms, single, cpu_ms, eight, batched, size = map(statistics.median, zip(*shown, strict=True))
     print(
-        f"rate: {1e3 / one:.1f} ms a run; {one:.1f}/s bare, {single:.1f}/s in the flow: "
+        f"rate: {one:.1f}/s bare ({one_cpu_ms:.1f} ms of a processor), {single:.1f}/s in the flow ({cpu_ms:.1f} ms): "
         f"{statistics.median(ratios):.3f} x"
     )
     print(
@@ -167,7 +181,7 @@ async def measure(runs: int, seconds: float) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--bare"]:
-        print(_bare(sys.argv[2], int(sys.argv[3]), float(sys.argv[4])))
+        print(*_bare(sys.argv[2], int(sys.argv[3]), float(sys.argv[4])))
     else:
         given = sys.argv[1:]
         asyncio.run(measure(int(given[0]) if given else 3, float(given[1]) if len(given) > 1 else 4.0))

@@ -195,6 +195,19 @@ async def test_a_message_past_its_time_out_fails_alone(tmp_path):
         await node.sent(1, port="out")
 
 
+@pytest.mark.alone
+async def test_the_node_adds_little_to_the_engine(doubler):
+    """At most 0.3 ms between taking a message and handing over its answer; other work on the machine only adds."""
+    async with drive(Model, model=str(doubler), threads=1) as node:
+        for _ in range(300):
+            await node.put(ROW)
+        added_ms = sorted(
+            one["model"]["latency_ms"] - one["model"]["run_ms"] for one in await node.sent(300, port="out")
+        )
+    print(f"added: {added_ms[30]:.3f} ms p10, {added_ms[150]:.3f} ms p50")
+    assert added_ms[30] <= 0.3
+
+
 def _truncated(path):
     path.write_bytes(nets.heavy(path, 4).read_bytes()[:20_000])
     return path
