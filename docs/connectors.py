@@ -3,7 +3,7 @@
     python docs/connectors.py            all of them, a row a connector
     python docs/connectors.py -k modbus  some of them, shown and not written
 
-A test is marked `@pytest.mark.survives(node types, peer, *what it was)`, and may `record_property("rate", "...")`.
+A test is marked `@pytest.mark.survives(node types, peer, *what it was)`.
 """
 
 import re
@@ -23,7 +23,7 @@ class Gather:
     """A pytest plug-in: what passed, what failed, what was skipped, of the marked tests."""
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], dict] = defaultdict(lambda: {"what": {}, "rate": ""})
+        self.rows: dict[tuple[str, str], dict] = defaultdict(lambda: {})
         self._marks: dict[str, list] = {}
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -38,20 +38,17 @@ class Gather:
         for node, peer, *what in self._marks[report.nodeid]:
             row = self.rows[node, peer]
             for one in what:
-                if row["what"].get(one) != "failed":
-                    row["what"][one] = report.outcome
-            row["rate"] = dict(report.user_properties).get("rate", row["rate"])
+                if row.get(one) != "failed":
+                    row[one] = report.outcome
 
 
 def table(rows: dict) -> str:
     """As Markdown."""
-    lines = [f"| connector | tested against | {' | '.join(WHAT)} | rate |", "|---|---|" + "---|" * (len(WHAT) + 1)]
+    lines = [f"| connector | tested against | {' | '.join(WHAT)} |", "|---|---|" + "---|" * len(WHAT)]
     signs = {"passed": "yes", "failed": "**no**", "skipped": "not run here", None: ""}
     for (node, peer), row in sorted(rows.items()):
-        cells = [signs[row["what"].get(what)] for what in WHAT]
-        lines.append(
-            f"| `{node}` | {peer} | {' | '.join(cells)} | {row['rate']} |".replace(", ", "`, `", node.count(", "))
-        )
+        cells = [signs[row.get(what)] for what in WHAT]
+        lines.append(f"| `{node}` | {peer} | {' | '.join(cells)} |".replace(", ", "`, `", node.count(", ")))
     return "\n".join(lines) + "\n"
 
 

@@ -417,6 +417,13 @@ async def test_alarms_reach_a_chat_and_a_mailbox(host):
     await runner.cleanup()
 
 
+async def test_shifts_reports_on_time(host, tmp_path):
+    """Each second here; the history says so."""
+    book = tmp_path / "book.jsonl"
+    await deploy(host, example("shifts", REPORT_CRON="* * * * * *", BOOK=str(book)))
+    assert (await json_lines(book, lambda lines: len(lines) >= 2))[:2] == [{"report": "shift"}] * 2
+
+
 def free_port() -> int:
     """A port that is free now."""
     with socket.socket() as sock:

@@ -48,6 +48,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.range import Range
     from flowcore_nodes.core.rate import Rate
     from flowcore_nodes.core.retry import Retry
+    from flowcore_nodes.core.schedule import Schedule
     from flowcore_nodes.core.sort import Sort
     from flowcore_nodes.core.split import Split
     from flowcore_nodes.core.sql_insert import SqlInsert
@@ -71,7 +72,7 @@ def flowcore_node_types() -> list[type[Node]]:
     return [
         Inject, Debug, Function, JavaScript, Expression, Template, Switch, Change, Deadband, Aggregate,
         Threshold, Json, Split, Join, Batch, Sort, Sync, Rate, DelayUntil, Trigger,
-        Range, Filter, Counter, Validate, StateMachine, Retry, Buffer, ContextGet, ContextSet,
+        Range, Filter, Counter, Validate, StateMachine, Retry, Buffer, Schedule, ContextGet, ContextSet,
         Csv, Xml, Yaml, Base64, Exec,
         FileIn, FileOut, FileWatch, Tail, NatsIn, NatsOut, NatsRequest,
         HttpIn, HttpResponse, HttpRequest, WebhookOut, WebsocketServer, WebsocketClient, SqlQuery, SqlInsert,
