@@ -1,11 +1,13 @@
 """The example flows with cameras, on a real host: they do what their description says."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 from pathlib import Path
 
+import aiohttp
 import cv2
 import numpy as np
 from flowcore_nodes.vision.from_message import FromMessage
@@ -14,7 +16,7 @@ from flowcore_nodes.vision.line import Line
 from benchmarks.vision import bare, flow
 from flowcore.bus.envelope import unpack
 from flowcore.node.testing import drive
-from tests.flows.test_flows import deploy, example, host, json_lines  # noqa: F401 - host is a fixture
+from tests.flows.test_flows import deploy, example, free_port, host, json_lines  # noqa: F401 - host is a fixture
 from tests.nodes.vision.test_detect import scene
 
 BELT = "sim://conveyor?seed=5&fps=30&width=320&height=240&parts_per_s=1.6&crossing_s=2"
@@ -122,6 +124,22 @@ async def test_watch_raises_an_alarm_and_hides_who_it_was(host, tmp_path):  # no
     image, was = cv2.imread(str(pictures[15])).astype(int), scene(walk[15]).astype(int)
     person, wall = np.s_[60:180, walk[15] - 15 : walk[15] + 15], np.s_[:20, :20]
     assert np.abs(image[person] - was[person]).mean() > 15 > 3 > np.abs(image[wall] - was[wall]).mean()
+
+
+async def test_photos_are_answered_with_who_is_on_them(host):  # noqa: F811
+    port = free_port()
+    await deploy(host, example("photos", PORT=port))
+    url, picture = f"http://127.0.0.1:{port}/people", cv2.imencode(".jpg", scene(160))[1].tobytes()
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(30)) as http, asyncio.timeout(40):
+        while True:
+            with contextlib.suppress(aiohttp.ClientConnectorError):
+                async with http.post(url, data=picture) as answer:
+                    seen = await answer.json()
+                    break
+            await asyncio.sleep(0.05)
+    assert (seen["width"], seen["height"]) == (320, 240)
+    (person,) = seen["detections"]
+    assert person["class"] == "person" and person["box"][0] < 160 < person["box"][2]
 
 
 async def test_thumbnails_are_made_of_each_picture(host, tmp_path):  # noqa: F811

@@ -83,7 +83,7 @@ class Annotate(Node):
             drawing.line(canvas, start, end, colour)
             count = counted.get("lines", {}).get(line.name)
             text = line.name if count is None else f"{line.name}: {count['in']} in, {count['out']} out"
-            drawing.label(canvas, text, (start[0] + end[0]) / 2, (start[1] + end[1]) / 2, colour)
+            drawing.label(canvas, text, start[0], start[1], colour)
 
     def _text(self, one: Detection) -> str:
         track = "" if one.track is None else f"#{one.track}"
