@@ -161,7 +161,7 @@ async def test_the_newest_frame_is_sent_when_the_flow_is_slow(mjpeg):
                     break
         for grey in (10, 60, 110, 210):
             await mjpeg.send(jpeg(grey, 400, 300))
-        await asyncio.sleep(0.2)  # the thread reads them; nobody is told
+        await asyncio.sleep(0.5)  # the thread reads them; nobody is told
         node.clear()
         await node.sent(1)
         await mjpeg.send(jpeg(250, 400, 300))
