@@ -1,9 +1,10 @@
 """From the socket straight to the callback, for the messages that a wire is made of.
 
 nats-py reads through a stream reader, a task that waits for it and a parser made of regular expressions: 8 us of
-processor time for a small frame that comes alone, where 2.5 will do (`benchmarks/receive.py`). Here the connection's asyncio protocol is asked first: a run of whole `MSG` frames for direct subscriptions is delivered at once.
-Everything else (the handshake, PING, INFO, JetStream, a frame that comes in pieces) is given to nats-py's own protocol,
-and so is all that comes while that one still has something, which keeps the order.
+processor time for a small frame that comes alone, where 2.5 will do (`benchmarks/receive.py`). Here the connection's
+asyncio protocol is asked first: a run of whole `MSG` frames for direct subscriptions is delivered at once. Everything
+else (the handshake, PING, INFO, JetStream, a frame that comes in pieces) is given to nats-py's own protocol, and so is
+all that comes while that one still has something, which keeps the order.
 """
 
 import asyncio
