@@ -75,12 +75,12 @@ async def test_nothing_is_lost_while_the_line_is_cut(host, nats_broker, tmp_path
             got.append((message.topic.value, json.loads(message.payload)))
             if got[-1] == ("plant/reading", before_the_return):
                 break
-            if ("plant/alarm", {"alarm": 0}) in got and loop.time() - back_s < 5:
+            if ("plant/alarm", {"alarm": 0}) in got and loop.time() - back_s < 10:
                 back_s = 0.0
     readings = list(dict.fromkeys(value for topic, value in got if topic == "plant/reading"))
     given = list(dict.fromkeys(given))  # a few have the same millisecond
     assert readings == given[: len(readings)] and readings[-1] >= before_the_return, "one is missing, or out of order"
-    assert back_s == 0.0, "the first alarm came later than 5 s after the broker"
+    assert back_s == 0.0, "the first alarm came later than 10 s after the broker"
     alarms = [at for at, (topic, _) in enumerate(got) if topic == "plant/alarm"]
     assert [got[at][1] for at in alarms][:3] == [{"alarm": n} for n in range(3)]
     behind = [value for _, value in got[alarms[0] :] if isinstance(value, int)]
