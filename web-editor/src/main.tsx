@@ -3,10 +3,12 @@ import "./style/index.css";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
 import { takeIn } from "./chrome/transfer";
+import { checkAsDrawn } from "./state/checking";
 import { load, openForm, toast } from "./state/editor";
 
 // For tests, and for who looks at it with the browser's tools.
 Object.assign(window, { flowcoreTakeIn: takeIn, flowcoreOpenForm: openForm });
 
 createRoot(document.getElementById("root")!).render(<App />);
+checkAsDrawn();
 load().catch((error: Error) => toast("error", "The flows could not be read", [error.message]));

@@ -9,14 +9,19 @@ import { paramSchema } from "../model/parameters";
 import { subflowName } from "../model/subflows";
 import { edit, openForm, select, toast, useEditor } from "../state/editor";
 import { openSubflow } from "../state/view";
+import { Faults } from "./faults";
 import { CodeWidget, JsonField, TypedField } from "./fields";
+import { Note } from "./Note";
+import { SharedField } from "./SharedField";
 import { validator } from "./validator";
 
-const FIELDS = { typed: TypedField, json: JsonField };
+const FIELDS = { typed: TypedField, json: JsonField, shared: SharedField };
 const WIDGETS = { code: CodeWidget };
 const ID = /^[a-z0-9][a-z0-9_-]{0,63}$/;
 
-type Page = "config" | "settings" | "note";
+const PAGES = ["config", "settings", "note"] as const;
+type Page = (typeof PAGES)[number];
+const TITLES: Record<Page, string> = { config: "Properties", settings: "Policies", note: "Description" };
 
 let settingsSchema: Promise<Schema> | null = null;
 const askSettingsSchema = () =>
@@ -36,7 +41,8 @@ export default function NodeForm({ flow, node }: { flow: FlowDoc; node: NodeDef 
   const [config, setConfig] = useState<Record<string, Json>>(node.config ?? {});
   const [settings, setSettings] = useState<Record<string, Json>>(node.settings ?? {});
   const [settingsForm, setSettingsForm] = useState<Schema | null>(null);
-  const [wrong, setWrong] = useState(0);
+  const [wrong, setWrong] = useState({ config: 0, settings: 0, note: 0 });
+  const faults = useRef(new Map<string, string>());
   const dialog = useRef<HTMLDivElement>(null);
 
   const schema = useMemo(() => formSchema(configSchema(flow, node, type?.config_schema)), [type, node.type, flow]);
@@ -54,8 +60,11 @@ export default function NodeForm({ flow, node }: { flow: FlowDoc; node: NodeDef 
   const idWrong = idTaken ? "taken by another node" : ID.test(id) ? "" : "a-z, 0-9, '-' and '_', up to 64";
 
   const save = () => {
-    if (idWrong || wrong) {
-      toast("error", "Not saved: the form has errors", idWrong ? [`id: ${idWrong}`] : []);
+    const bad = PAGES.find((one) => wrong[one]);
+    if (idWrong || bad || faults.current.size) {
+      if (bad && bad !== page) setPage(bad);
+      const where = bad ? [`on the page ${TITLES[bad]}`] : [...faults.current.values()];
+      toast("error", "Not saved: the form has errors", idWrong ? [`id: ${idWrong}`] : where);
       return;
     }
     const keptConfig = worthKeeping(config, schema, node.config ?? {});
@@ -105,53 +114,57 @@ export default function NodeForm({ flow, node }: { flow: FlowDoc; node: NodeDef 
         </label>
       </div>
       <nav role="tablist">
-        {(["config", "settings", "note"] as const).map((one) => (
+        {PAGES.map((one) => (
           <button key={one} role="tab" aria-selected={page === one} onClick={() => setPage(one)}>
-            {{ config: "Properties", settings: "Policies", note: "Description" }[one]}
+            {TITLES[one]}
+            {wrong[one] > 0 && <b className="count">{wrong[one]}</b>}
           </button>
         ))}
       </nav>
-      <div className="form-body" role="tabpanel">
-        {problems?.map((problem) => (
-          <p className="field-error" key={problem}>
-            {problem}
-          </p>
-        ))}
-        {page === "config" && (
-          <>
-            {type && <p className="field-description">{type.doc.split("\n\n")[0]}</p>}
+      <Faults.Provider value={faults.current}>
+        <div className="form-body" role="tabpanel">
+          {problems?.map((problem) => (
+            <p className="field-error" key={problem}>
+              {problem}
+            </p>
+          ))}
+          {page === "config" && (
+            <>
+              {type && <p className="field-description">{type.doc.split("\n\n")[0]}</p>}
+              <Form
+                schema={schema as any}
+                uiSchema={ui}
+                formData={config}
+                validator={validator}
+                fields={FIELDS}
+                widgets={WIDGETS}
+                liveValidate="onChange"
+                showErrorList={false}
+                onChange={({ formData, errors }) => {
+                  setConfig(formData as Record<string, Json>);
+                  setWrong((old) => ({ ...old, config: errors.length }));
+                }}
+              />
+            </>
+          )}
+          {page === "settings" && settingsForm && settingsUi && (
             <Form
-              schema={schema as any}
-              uiSchema={ui}
-              formData={config}
+              schema={settingsForm as any}
+              uiSchema={settingsUi}
+              formData={settings}
               validator={validator}
               fields={FIELDS}
-              widgets={WIDGETS}
               liveValidate="onChange"
               showErrorList={false}
               onChange={({ formData, errors }) => {
-                setConfig(formData as Record<string, Json>);
-                setWrong(errors.length);
+                setSettings(formData as Record<string, Json>);
+                setWrong((old) => ({ ...old, settings: errors.length }));
               }}
             />
-          </>
-        )}
-        {page === "settings" && settingsForm && settingsUi && (
-          <Form
-            schema={settingsForm as any}
-            uiSchema={settingsUi}
-            formData={settings}
-            validator={validator}
-            fields={FIELDS}
-            liveValidate="onChange"
-            showErrorList={false}
-            onChange={({ formData }) => setSettings(formData as Record<string, Json>)}
-          />
-        )}
-        {page === "note" && (
-          <textarea aria-label="Description" rows={14} value={note} onChange={(event) => setNote(event.target.value)} />
-        )}
-      </div>
+          )}
+          {page === "note" && <Note value={note} onChange={setNote} />}
+        </div>
+      </Faults.Provider>
     </div>
   );
 }
@@ -160,7 +173,7 @@ const submitless = (ui: Schema): Schema => ({ ...ui, "ui:submitButtonOptions": {
 
 /** The schema of a node's config; of a subflow's instance that of its parameters. */
 function configSchema(flow: FlowDoc, node: NodeDef, schema: Schema | undefined): Schema {
-  if (schema) return { ...schema, title: undefined, description: undefined };
+  if (schema) return { ...schema, title: undefined, description: undefined, shares: true };
   return paramSchema(flow.subflows?.[node.type.replace(/^subflow:/, "")], flow);
 }
 

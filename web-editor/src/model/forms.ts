@@ -61,7 +61,7 @@ export function words(title: string): string {
 /** How fields are shown: typed values for dynamic ones, code, secrets, JSON for what no form field can hold. */
 export function uiSchema(schema: Schema, root: Schema, value: unknown): Schema {
   const at = resolve(schema, root);
-  if (isReference(value)) return TYPED;
+  if (isReference(value) && !("$use" in value && at.properties)) return TYPED;
   if (at.secret) return TYPED;
   if (at.widget === "code") return { "ui:widget": "code", "ui:options": { language: at.language ?? "python" } };
   if (at.dynamic || isAny(at)) return TYPED;
@@ -71,10 +71,11 @@ export function uiSchema(schema: Schema, root: Schema, value: unknown): Schema {
   if (at.type === "object") {
     const values = (value ?? {}) as Record<string, unknown>;
     return Object.fromEntries(
-      Object.entries((at.properties ?? {}) as Record<string, Schema>).map(([name, one]) => [
-        name,
-        uiSchema(one, root, values[name]),
-      ]),
+      Object.entries((at.properties ?? {}) as Record<string, Schema>).map(([name, one]) => {
+        const inner = uiSchema(one, root, values[name]);
+        const isGroup = at === root && root.shares && resolve(one, root).properties && !inner["ui:field"];
+        return [name, isGroup ? { ...inner, "ui:field": "shared" } : inner];
+      }),
     );
   }
   if (at.type === "array") {
@@ -104,17 +105,35 @@ const isAny = (schema: Schema) =>
 
 const isOpenMap = (schema: Schema) => schema.type === "object" && !schema.properties;
 
+const isMap = (value: unknown): value is Record<string, Json> =>
+  !!value && typeof value === "object" && !Array.isArray(value);
+
 /** What a form holds, without what it holds only because it is the default. */
 export function worthKeeping(
   data: Record<string, Json>,
   schema: Schema,
   before: Record<string, Json>,
+  root: Schema = schema,
 ): Record<string, Json> {
   const kept: Record<string, Json> = {};
   for (const [name, value] of Object.entries(data)) {
     if (value === undefined) continue;
-    const otherwise = schema.properties?.[name]?.default ?? null;
-    if (name in before || JSON.stringify(value) !== JSON.stringify(otherwise)) kept[name] = value;
+    const own = resolve((schema.properties?.[name] ?? {}) as Schema, root);
+    const otherwise = (schema.properties?.[name]?.default ?? own.default ?? null) as Json;
+    const isAsItWas = JSON.stringify(value) === JSON.stringify(before[name]);
+    if (isAsItWas) kept[name] = value;
+    else if (own.properties && isMap(value)) {
+      const was = isMap(before[name]) ? before[name] : {};
+      const defaults = isMap(otherwise) ? otherwise : {};
+      const properties = Object.fromEntries(
+        Object.keys(value).map((key) => [
+          key,
+          { ...own.properties[key], default: defaults[key] ?? own.properties[key]?.default },
+        ]),
+      );
+      const inner = worthKeeping(value, { properties }, was, root);
+      if (name in before || Object.keys(inner).length) kept[name] = inner;
+    } else if (name in before || JSON.stringify(value) !== JSON.stringify(otherwise)) kept[name] = value;
   }
   return kept;
 }

@@ -1,11 +1,15 @@
 /** What is selected: a flow, a node with what it does now, a wire with how it delivers. */
 
+import { lazy, Suspense } from "react";
 import type { NodeDef, NodeStats, NodeType, WireDef } from "../api/types";
 import { changeWire, removeWires, wireKey, wiresOf } from "../model/flow";
 import { nodeNumbers } from "../model/health";
 import { activeTab, edit, livePrefix, nodeOf, select, shownFlow, useEditor } from "../state/editor";
 import { useLive } from "../state/live";
 
+const Charts = lazy(() => import("./Charts"));
+const Help = lazy(() => import("./Help"));
+const Markdown = lazy(() => import("./Markdown"));
 const NO_STATS: Record<string, NodeStats> = {};
 
 export function Info() {
@@ -49,11 +53,16 @@ function NodeInfo(props: {
   processes: { process: string; state: string; pid: number | null; restarts: number }[];
 }) {
   const { node, type, stats, processes } = props;
+  const flow = useEditor((state) => state.active);
   return (
     <>
       <h3>{node.name || node.id}</h3>
       <p className="hint">{node.type}</p>
-      {node.note && <p className="note">{node.note}</p>}
+      {node.note && (
+        <Suspense fallback={<p className="note">{node.note}</p>}>
+          <Markdown text={node.note} />
+        </Suspense>
+      )}
       {processes.length > 0 && (
         <table>
           <tbody>
@@ -76,12 +85,15 @@ function NodeInfo(props: {
           </div>
         ))}
       </dl>
+      {processes[0] && (
+        <Suspense fallback={null}>
+          <Charts key={processes[0].process} process={`${flow}/${processes[0].process}`} />
+        </Suspense>
+      )}
       {type && (
-        <div className="help">
-          {type.doc.split("\n\n").map((part, k) => (
-            <p key={k}>{part}</p>
-          ))}
-        </div>
+        <Suspense fallback={<p className="help">{type.doc.split("\n\n")[0]}</p>}>
+          <Help type={type} />
+        </Suspense>
       )}
     </>
   );

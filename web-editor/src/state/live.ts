@@ -7,6 +7,7 @@ import { wireNow, type WireNow } from "../model/health";
 import { isDrawn, withoutPictures } from "../model/values";
 import { deployedElsewhere } from "./deploy";
 import { reloadTypes } from "./editor";
+import { remember } from "./past";
 
 const MOST_DEBUG = 300;
 const MOST_DRAWN = 20;
@@ -81,6 +82,7 @@ function take(frame: LiveFrame) {
     if (frame.states) next.states = merged(now.states, frame.states);
     if (frame.stats) {
       next.stats = merged(now.stats, frame.stats);
+      remember(frame.stats);
       next.wires = wiresAfter(now.wires, frame.stats);
     }
     if (frame.badges) next.badges = { ...now.badges, ...frame.badges };
