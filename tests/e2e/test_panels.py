@@ -141,3 +141,104 @@ async def test_what_nodes_share_is_seen_and_deleted_and_secrets_are_never_shown(
     await page.keyboard.press("Enter")
     await deploy(page)
     assert (await document(runtime))["env"] == {"LIMIT": 90}
+
+
+async def add(page, type_, at):
+    """A node, by quick-add; returns its form."""
+    await page.mouse.dblclick(*at)
+    await page.get_by_label("Node type").fill(type_)
+    await page.keyboard.press("Enter")
+    name = type_.partition("/")[2]
+    await expect(node(page, name).first).to_be_visible()
+    await page.evaluate("id => window.flowcoreOpenForm(id)", name)
+    return page.get_by_role("dialog", name=f"Edit {name}", exact=True)
+
+
+async def test_settings_are_shared_and_what_is_wrong_in_a_form_is_shown_where_it_is(page, runtime):
+    form = await add(page, "iot/mqtt-in", (480, 560))
+    await expect(node(page, "mqtt-in").get_by_label("invalid")).to_be_visible()  # as drawn: its topic is missing
+    await form.get_by_label("Url").fill("mqtt://127.0.0.1:1")
+    await form.get_by_role("button", name="share these settings").click()
+    await form.get_by_label("Name of the shared settings").fill("plant")
+    await page.keyboard.press("Enter")
+    await expect(form.get_by_label("Broker: whose settings")).to_have_value("plant")
+    await form.get_by_role("button", name="Edit", exact=True).click()
+    await form.get_by_label("Url").fill("mqtt://127.0.0.1:2")
+    await form.get_by_role("button", name="Change for").click()
+    await expect(form).to_contain_text("mqtt://127.0.0.1:2")
+    await form.get_by_label("Topic").fill("{")
+    await page.keyboard.press("Control+Enter")
+    await expect(page.locator(".toasts li").last).to_contain_text("not JSON")
+    await form.get_by_label("Topic").fill('"a/+"')
+    await form.get_by_role("tab", name="Policies").click()
+    await form.get_by_label("Replicas").fill("0")
+    await expect(form.get_by_role("tab", name="Policies").locator(".count")).to_have_text("1")
+    await form.get_by_role("tab", name="Description").click()
+    await page.keyboard.press("Control+Enter")
+    await expect(form.get_by_label("Replicas")).to_be_visible()  # not saved: back to where it is wrong
+    await form.get_by_label("Replicas").fill("1")
+    await form.get_by_role("tab", name="Description").click()
+    await form.get_by_label("Description").fill("**bold** <img src=x onerror=reported(1)>\n\n[go](javascript:reported(2))")
+    await form.get_by_role("button", name="Preview").click()
+    await expect(form.locator(".markdown strong")).to_have_text("bold")
+    await expect(form.locator(".markdown img")).to_have_count(0)
+    assert not await form.locator(".markdown a").get_attribute("href")
+    await page.keyboard.press("Control+Enter")
+    await expect(form).to_have_count(0)
+    await deploy(page)
+    flow = await document(runtime)
+    made = next(one for one in flow["nodes"] if one["id"] == "mqtt-in")
+    assert made["config"] == {"broker": {"$use": "plant"}, "topic": "a/+"}
+    assert flow["resources"]["plant"]["config"] == {"url": "mqtt://127.0.0.1:2"}
+    await panel(page, "Data")
+    await page.get_by_label("What is shown").select_option("shared")
+    shared = page.get_by_label("Shared settings", exact=True)
+    await shared.get_by_role("button", name="mqtt-in").click()
+    await page.keyboard.press("Delete")
+    await expect(shared).to_contain_text("unused")
+
+
+async def test_a_value_comes_from_where_one_says(page, runtime):
+    form = await add(page, "core/switch", (480, 560))
+    await form.get_by_label("Value: kind").first.select_option("number")
+    await form.locator("#root_rules_0_value").fill("-")
+    await expect(form).to_contain_text("must be a number")
+    await form.locator("#root_rules_0_value").fill("-1.5")
+    await form.get_by_label("Value2: kind").first.select_option("$flow")
+    await page.keyboard.press("Control+Enter")
+    await expect(page.locator(".toasts li").last).to_contain_text("say which")
+    await form.locator("#root_rules_0_value2").fill("limits.top")
+    await page.keyboard.press("Control+Enter")
+    await deploy(page)
+    rule = next(one for one in (await document(runtime))["nodes"] if one["id"] == "switch")["config"]["rules"][0]
+    assert (rule["value"], rule["value2"]) == (-1.5, {"$flow": "limits.top"})
+
+
+async def test_help_has_an_example_and_a_node_its_numbers_and_charts(page):
+    info = await panel(page, "Info")
+    await node(page, "hot").click()
+    await expect(info.locator(".charts canvas")).to_have_count(2)
+    await expect(info.locator("dl").first).to_contain_text("Time, 99 %")
+    about = info.get_by_label("About Switch")
+    await expect(about).to_contain_text("rules")
+    await about.get_by_role("button", name="Open").first.click()
+    await expect(page.get_by_role("tablist", name="Flows").get_by_role("tab")).to_have_count(2)
+    await expect(page.locator(".node").nth(3)).to_be_visible()
+
+
+async def test_a_wire_shows_its_last_message_and_an_error_the_one_that_caused_it(page, runtime):
+    await page.locator('[data-wire="tick.out>hot.in"]').hover()
+    await expect(page.locator('[data-wire="tick.out>hot.in"]')).to_contain_text("21")
+    flow = await document(runtime)
+    script = {"script": "raise ValueError('no good')"}
+    flow["nodes"].append({"id": "bad", "type": "core/function", "config": script, "ui": {"x": 580, "y": 200}})
+    flow["wires"].append({"from": "tick.out", "to": "bad.in", "delivery": "latest"})
+    async with runtime.program() as http:
+        await (await http.post("/api/deploy", json={"documents": [{"document": flow}]})).read()
+    await page.get_by_role("tab", name="Errors").click()
+    first = page.get_by_label("Errors", exact=True).locator("li").first
+    await first.get_by_label("Open msg", exact=True).click()
+    await expect(first).to_contain_text("payload:map {t}")
+    await first.locator("summary").click()
+    await expect(first.locator("pre")).to_contain_text("no good")
+    await page.get_by_role("button", name="Clear").click()

@@ -4,42 +4,53 @@ import type { FieldProps } from "@rjsf/utils";
 import { useState } from "react";
 import type { Json } from "../api/types";
 import { putShared, SHARED_NAME, sharedOf } from "../model/shared";
+import { groupOf } from "../model/forms";
 import { activeTab, editFlow, useEditor } from "../state/editor";
 
 type Fields = Record<string, Json>;
-const OWN = "";
+const [OWN, NOTHING] = ["", "-"];
 
 export function SharedField(props: FieldProps) {
   const { formData, schema, name, fieldPathId, registry, uiSchema } = props;
   const tab = useEditor(activeTab);
-  const used = typeof formData?.$use === "string" ? (formData.$use as string) : OWN;
+  const isOptional = !!(schema as any).nullable;
+  const isNothing = isOptional && (formData === null || formData === undefined);
+  const used = typeof formData?.$use === "string" ? (formData.$use as string) : isNothing ? NOTHING : OWN;
   const shared = tab ? sharedOf(tab.doc) : [];
   const ObjectField = registry.fields.ObjectField!;
   const label = schema.title ?? name;
-  const { "ui:field": _, ...inner } = uiSchema ?? {};
-  const choose = (to: string) => props.onChange(to === OWN ? undefined : { $use: to }, fieldPathId.path);
+  const { "ui:field": _, "ui:fieldReplacesAnyOrOneOf": __, ...inner } = uiSchema ?? {};
+  const group = {
+    default: schema.default,
+    ...groupOf(schema, registry.rootSchema),
+    title: " ",
+    description: undefined,
+  };
+  const choose = (to: string) =>
+    props.onChange(to === NOTHING ? null : to === OWN ? (isOptional ? {} : undefined) : { $use: to }, fieldPathId.path);
   const one = shared.find((each) => each.name === used);
   return (
     <fieldset className="shared">
       <legend>{label}</legend>
       {schema.description && <p className="field-description">{schema.description}</p>}
       <select aria-label={`${label}: whose settings`} value={used} onChange={(event) => choose(event.target.value)}>
+        {isOptional && <option value={NOTHING}>nothing</option>}
         <option value={OWN}>own settings</option>
         {shared.map((each) => (
           <option key={each.name} value={each.name}>
             shared: {each.name} ({each.users.length === 1 ? "1 node" : `${each.users.length} nodes`})
           </option>
         ))}
-        {used && !one && <option value={used}>shared: {used} (not there)</option>}
+        {used && used !== NOTHING && !one && <option value={used}>shared: {used} (not there)</option>}
       </select>
       {(props.rawErrors ?? []).map((error) => (
         <p className="field-error" key={error}>
           {error}
         </p>
       ))}
-      {used === OWN ? (
+      {used === NOTHING ? null : used === OWN ? (
         <>
-          <ObjectField {...props} schema={{ ...schema, title: " ", description: undefined }} uiSchema={inner} />
+          <ObjectField {...props} schema={group} uiSchema={inner} />
           <Share
             taken={shared.map((each) => each.name)}
             onShare={(as) => {
@@ -49,7 +60,14 @@ export function SharedField(props: FieldProps) {
           />
         </>
       ) : one ? (
-        <SharedFields key={used} name={used} config={one.config} users={one.users.length} field={props} inner={inner} />
+        <SharedFields
+          key={used}
+          name={used}
+          config={one.config}
+          users={one.users.length}
+          field={{ ...props, schema: group }}
+          inner={inner}
+        />
       ) : (
         <p className="field-error">There are no shared settings {used} in this flow.</p>
       )}
@@ -80,7 +98,6 @@ function SharedFields(props: { name: string; config: Fields; users: number; fiel
     <div className="shared-fields">
       <ObjectField
         {...field}
-        schema={{ ...field.schema, title: " ", description: undefined }}
         uiSchema={props.inner}
         formData={draft}
         onChange={(value: any, path: any) =>
@@ -92,7 +109,7 @@ function SharedFields(props: { name: string; config: Fields; users: number; fiel
           type="button"
           className="is-main"
           onClick={() => {
-            editFlow((doc) => putShared(doc, name, worth(draft, config, field.schema.default as Fields | undefined)));
+            editFlow((doc) => putShared(doc, name, worth(draft, config, (field.schema.default ?? {}) as Fields)));
             setOpen(false);
           }}
         >
@@ -163,10 +180,10 @@ function within(old: any, path: (string | number)[], value: Json): any {
 }
 
 /** What was there, and what is not as by default. */
-const worth = (draft: Fields, before: Fields, otherwise: Fields | undefined): Fields =>
+const worth = (draft: Fields, before: Fields, otherwise: Fields): Fields =>
   Object.fromEntries(
     Object.entries(draft).filter(
       ([key, value]) =>
-        value !== undefined && (key in before || JSON.stringify(value) !== JSON.stringify(otherwise?.[key])),
+        value !== undefined && (key in before || JSON.stringify(value) !== JSON.stringify(otherwise[key])),
     ),
   );

@@ -13,6 +13,9 @@ function check(schema: Schema, data: unknown, root?: Schema): OutputUnit[] {
   return found.valid ? [] : found.errors;
 }
 
+/** Of "these fields or nothing", that it is not nothing: what is wrong is said by the others. */
+const isOfNothing = (unit: OutputUnit) => unit.keyword === "type" && /Expected "null"/.test(unit.error);
+
 function asError(unit: OutputUnit): RJSFValidationError {
   const path = unit.instanceLocation.replace(/^#\/?/, "").split("/").filter(Boolean);
   const message = unit.error.replace(/^Instance /, "").replace(/\.$/, "");
@@ -28,7 +31,7 @@ function asError(unit: OutputUnit): RJSFValidationError {
 export const validator: ValidatorType<any, any, any> = {
   validateFormData(data, schema) {
     const errors = check(schema, data)
-      .filter((unit) => !VAGUE.has(unit.keyword) && !isSetAside(data, unit.instanceLocation))
+      .filter((unit) => !VAGUE.has(unit.keyword) && !isOfNothing(unit) && !isSetAside(data, unit.instanceLocation))
       .map(asError);
     return { errors, errorSchema: toErrorSchema(errors) };
   },

@@ -17,11 +17,12 @@ export function isReference(value: unknown): value is Record<string, Json> {
 const isTemplate = (value: unknown) => typeof value === "string" && value.includes("${");
 
 /** `X or null` as an X that may be left out: a form needs no choice between the two. */
-function withoutNull(schema: Schema): Schema {
+function withoutNull(schema: Schema, root: Schema): Schema {
   const choices = schema.anyOf as Schema[] | undefined;
   if (!choices?.some((one) => one.type === "null")) return schema;
   const others = choices.filter((one) => one.type !== "null");
   if (others.length !== 1) return schema;
+  if (resolve(others[0]!, root).properties) return { ...schema, nullable: true }; // else the form would fill it in
   const { anyOf: _, default: otherwise, ...rest } = schema;
   return {
     ...others[0],
@@ -31,18 +32,25 @@ function withoutNull(schema: Schema): Schema {
   };
 }
 
+/** A field that has no title is called by its name. */
+const titled = (name: string, schema: Schema, key: string): Schema =>
+  key !== "properties" || schema.title ? schema : { ...schema, title: name };
+
 /** The schema as the form takes it. */
-export function formSchema(schema: Schema): Schema {
-  if (Array.isArray(schema)) return schema.map(formSchema) as unknown as Schema;
+export function formSchema(schema: Schema, root: Schema = schema): Schema {
+  if (Array.isArray(schema)) return schema.map((one) => formSchema(one, root)) as unknown as Schema;
   if (!schema || typeof schema !== "object") return schema;
-  const plain = withoutNull(schema);
+  const plain = withoutNull(schema, root);
   const next: Schema = {};
   for (const [key, value] of Object.entries(plain)) {
     if (key === "properties" || key === "$defs") {
       next[key] = Object.fromEntries(
-        Object.entries(value as Schema).map(([name, one]) => [name, formSchema(one as Schema)]),
+        Object.entries(value as Schema).map(([name, one]) => [
+          name,
+          formSchema(titled(name, one as Schema, key), root),
+        ]),
       );
-    } else if (key === "items" || key === "anyOf" || key === "oneOf") next[key] = formSchema(value as Schema);
+    } else if (key === "items" || key === "anyOf" || key === "oneOf") next[key] = formSchema(value as Schema, root);
     else next[key] = value;
   }
   if (next.title && next.properties === undefined && !next.as_is) next.title = words(String(next.title));
@@ -72,9 +80,9 @@ export function uiSchema(schema: Schema, root: Schema, value: unknown): Schema {
     const values = (value ?? {}) as Record<string, unknown>;
     return Object.fromEntries(
       Object.entries((at.properties ?? {}) as Record<string, Schema>).map(([name, one]) => {
-        const inner = uiSchema(one, root, values[name]);
-        const isGroup = at === root && root.shares && resolve(one, root).properties && !inner["ui:field"];
-        return [name, isGroup ? { ...inner, "ui:field": "shared" } : inner];
+        const group = at === root && root.shares ? groupOf(one, root) : null;
+        if (!group) return [name, uiSchema(one, root, values[name])];
+        return [name, { ...uiSchema(group, root, null), "ui:field": "shared", "ui:fieldReplacesAnyOrOneOf": true }];
       }),
     );
   }
@@ -86,6 +94,15 @@ export function uiSchema(schema: Schema, root: Schema, value: unknown): Schema {
   if (at.type === "string" && at.format === "markdown") return { "ui:widget": "textarea" };
   if (at.nullable) return { "ui:emptyValue": null };
   return {};
+}
+
+/** The fields of a setting that is a map of them, or nothing; null: it is something else. */
+export function groupOf(schema: Schema, root: Schema): Schema | null {
+  const at = resolve(schema, root);
+  if (at.properties) return at;
+  const others = ((at.anyOf ?? []) as Schema[]).filter((one) => one.type !== "null");
+  const only = others.length === 1 ? resolve(others[0]!, root) : null;
+  return only?.properties ? only : null;
 }
 
 const TYPED = { "ui:field": "typed", "ui:fieldReplacesAnyOrOneOf": true };

@@ -3,6 +3,7 @@
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { useEditor } from "../state/editor";
 import { pastOf } from "../state/past";
 
 const EACH_MS = 1000;
@@ -30,7 +31,7 @@ function options(title: string, width: number, series: [string, string][]): uPlo
     legend: { show: false },
     scales: {
       x: { range: () => [Date.now() / 1000 - SHOWN_S, Date.now() / 1000] },
-      y: { range: (_u, _low, high) => [0, high || 1] },
+      y: { range: (_u, _low, high) => [0, high * 1.1 || 1] },
     },
     axes: [
       { ...axis, size: 18, space: 70, values: (_u, at) => at.map(clock) },
@@ -59,6 +60,7 @@ function resolved(colour: string): string {
 }
 
 export default function Charts({ process }: { process: string }) {
+  const theme = useEditor((state) => state.theme);
   const place = useRef<HTMLDivElement>(null);
   useEffect(() => {
     const box = place.current!;
@@ -88,6 +90,6 @@ export default function Charts({ process }: { process: string }) {
       plots.forEach((plot) => plot.destroy());
       box.replaceChildren();
     };
-  }, [process]);
+  }, [process, theme]);
   return <div className="charts" ref={place} role="img" aria-label="Rate and time a message over the last minutes" />;
 }

@@ -27,6 +27,7 @@ export function Log() {
   return (
     <>
       <p className="hint">{selected ? `${flow}.${selected}` : "All flows; select a node for its own log"}</p>
+      {!shown.length && <p className="hint">Nothing was logged.</p>}
       <ul className="log" aria-label="Log">
         {shown.slice(-200).map((one, k) => (
           <li key={k} className={`is-${one.level}`}>

@@ -115,7 +115,7 @@ function TryFlow({ tab, doc }: { tab: Tab; doc: FlowDoc }) {
             <button className="is-main" disabled={isRunning || !!wrong}>
               {isRunning ? "Running …" : "Run"}
             </button>
-            <span className="hint">Ctrl+Enter</span>
+            <span className="hint">{isRunning ? "the first try starts a runtime of its own" : "Ctrl+Enter"}</span>
           </p>
         </>
       )}
