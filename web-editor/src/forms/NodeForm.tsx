@@ -63,7 +63,7 @@ export default function NodeForm({ flow, node }: { flow: FlowDoc; node: NodeDef 
     const bad = PAGES.find((one) => wrong[one]);
     if (idWrong || bad || faults.current.size) {
       if (bad && bad !== page) setPage(bad);
-      const where = bad ? [`on the page ${TITLES[bad]}`] : [...faults.current.values()];
+      const where = [...(bad ? [`on the page ${TITLES[bad]}`] : []), ...faults.current.values()];
       toast("error", "Not saved: the form has errors", idWrong ? [`id: ${idWrong}`] : where);
       return;
     }

@@ -25,8 +25,8 @@ export function Errors() {
         </div>
       )}
       <ul className="messages" aria-label="Errors">
-        {[...errors].reverse().map((one, k) => (
-          <li key={`${one.ts}-${errors.length - k}`} className="is-error">
+        {[...errors].reverse().map((one) => (
+          <li key={`${one.ts}-${one.node}`} className="is-error">
             <div className="message-head">
               <time>{clockTime(one.ts)}</time> <NodeLink flow={one.flow} node={one.node} />
             </div>
