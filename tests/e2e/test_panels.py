@@ -178,7 +178,9 @@ async def test_settings_are_shared_and_what_is_wrong_in_a_form_is_shown_where_it
     await expect(form.get_by_label("Replicas")).to_be_visible()  # not saved: back to where it is wrong
     await form.get_by_label("Replicas").fill("1")
     await form.get_by_role("tab", name="Description").click()
-    await form.get_by_label("Description").fill("**bold** <img src=x onerror=reported(1)>\n\n[go](javascript:reported(2))")
+    await form.get_by_label("Description").fill(
+        "**bold** <img src=x onerror=reported(1)>\n\n[go](javascript:reported(2))"
+    )
     await form.get_by_role("button", name="Preview").click()
     await expect(form.locator(".markdown strong")).to_have_text("bold")
     await expect(form.locator(".markdown img")).to_have_count(0)

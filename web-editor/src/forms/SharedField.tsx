@@ -54,7 +54,9 @@ export function SharedField(props: FieldProps) {
           <Share
             taken={shared.map((each) => each.name)}
             onShare={(as) => {
-              editFlow((doc) => putShared(doc, as, (formData ?? {}) as Fields));
+              editFlow((doc) =>
+                putShared(doc, as, worth((formData ?? {}) as Fields, {}, (group.default ?? {}) as Fields)),
+              );
               choose(as);
             }}
           />
