@@ -4,7 +4,7 @@ import type { FieldProps } from "@rjsf/utils";
 import { useState } from "react";
 import type { Json } from "../api/types";
 import { putShared, SHARED_NAME, sharedOf } from "../model/shared";
-import { groupOf } from "../model/forms";
+import { alike, groupOf } from "../model/forms";
 import { activeTab, editFlow, useEditor } from "../state/editor";
 
 type Fields = Record<string, Json>;
@@ -185,7 +185,6 @@ function within(old: any, path: (string | number)[], value: Json): any {
 const worth = (draft: Fields, before: Fields, otherwise: Fields): Fields =>
   Object.fromEntries(
     Object.entries(draft).filter(
-      ([key, value]) =>
-        value !== undefined && (key in before || JSON.stringify(value) !== JSON.stringify(otherwise[key])),
+      ([key, value]) => value !== undefined && (key in before || !alike(value, otherwise[key])),
     ),
   );

@@ -122,6 +122,19 @@ const isAny = (schema: Schema) =>
 
 const isOpenMap = (schema: Schema) => schema.type === "object" && !schema.properties;
 
+/** The same JSON, in whatever order its keys stand. */
+export const alike = (a: unknown, b: unknown) => JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (!isMap(value)) return value;
+  return Object.fromEntries(
+    Object.keys(value)
+      .sort()
+      .map((key) => [key, sorted(value[key])]),
+  );
+}
+
 const isMap = (value: unknown): value is Record<string, Json> =>
   !!value && typeof value === "object" && !Array.isArray(value);
 
@@ -137,7 +150,7 @@ export function worthKeeping(
     if (value === undefined) continue;
     const own = resolve((schema.properties?.[name] ?? {}) as Schema, root);
     const otherwise = (schema.properties?.[name]?.default ?? own.default ?? null) as Json;
-    const isAsItWas = JSON.stringify(value) === JSON.stringify(before[name]);
+    const isAsItWas = alike(value, before[name]);
     if (isAsItWas) kept[name] = value;
     else if (own.properties && isMap(value)) {
       const was = isMap(before[name]) ? before[name] : {};
@@ -150,7 +163,7 @@ export function worthKeeping(
       );
       const inner = worthKeeping(value, { properties }, was, root);
       if (name in before || Object.keys(inner).length) kept[name] = inner;
-    } else if (name in before || JSON.stringify(value) !== JSON.stringify(otherwise)) kept[name] = value;
+    } else if (name in before || !alike(value, otherwise)) kept[name] = value;
   }
   return kept;
 }
