@@ -70,6 +70,9 @@ async def test_a_subflow_is_made_of_a_selection_and_runs(page, runtime):
     assert "started subflow:hot, subflow:text" in said
     assert (await document(runtime))["subflows"]["subflow"]["inputs"] == {"in": ["hot.in"]}
 
+    await expect(node(page, "subflow").locator(".dot.is-running")).to_be_visible()
+    for key in ("tick.out>subflow.in", "subflow.out1>show.in"):
+        await expect(page.locator(f'[data-wire="{key}"]')).to_contain_text("/s")
     await node(page, "subflow").dblclick()
     crumbs = page.get_by_role("navigation", name="Open subflow")
     await expect(crumbs).to_contain_text("Line › Judge")

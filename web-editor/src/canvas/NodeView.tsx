@@ -6,7 +6,7 @@ import { DEBUG, isShowing, switchDebug } from "../state/debugNodes";
 import { attempt, shownFlow, useEditor } from "../state/editor";
 import { api } from "../api/http";
 import { useLive } from "../state/live";
-import { nodeMark } from "../model/health";
+import { instanceMark, nodeMark } from "../model/health";
 import { portAt, refusal } from "../model/ports";
 import { subflowName } from "../model/subflows";
 import type { NodeState, Port } from "../api/types";
@@ -20,7 +20,9 @@ export const NodeView = memo(function NodeView({ data, selected }: NodeProps & {
   const { def, flow, ports } = data;
   const states = useLive((now) => (data.live && now.states[data.live]) || NOTHING);
   const badge = useLive((now) => (data.live ? now.badges[data.live] : undefined));
-  const mark = nodeMark(Object.values(states));
+  const isInstance = subflowName(def.type) !== null;
+  const inside = useLive((now) => (isInstance && data.live ? instanceMark(data.live, now.states) : "none"));
+  const mark = isInstance ? inside : nodeMark(Object.values(states));
   const others = useLive((now) => now.people);
   const me = useLive((now) => now.me);
   const here = others.filter((one) => one.number !== me && one.flow === flow && one.node === def.id);
@@ -41,7 +43,7 @@ export const NodeView = memo(function NodeView({ data, selected }: NodeProps & {
       data-node={def.id}
     >
       <Icon name={data.icon} title={data.title} category={data.category} />
-      <span className="node-name">{def.name || (subflowName(def.type) === null ? def.id : data.title)}</span>
+      <span className="node-name">{def.name || (isInstance ? data.title : def.id)}</span>
       {data.hasButton && !def.disabled && (
         <button
           className="node-button nodrag"

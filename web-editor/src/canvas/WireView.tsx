@@ -2,9 +2,10 @@
 
 import { BaseEdge, getBezierPath, type EdgeProps } from "@xyflow/react";
 import { memo, useState } from "react";
+import { useShallow } from "zustand/react/shallow";
 import { api } from "../api/http";
 import type { WireDef } from "../api/types";
-import { duration, rate, wireHealth } from "../model/health";
+import { duration, rate, together, wireHealth } from "../model/health";
 import { useLive } from "../state/live";
 import { WireLabel } from "./labels";
 import { typeColour } from "./look";
@@ -12,8 +13,8 @@ import { typeColour } from "./look";
 export interface WireData extends Record<string, unknown> {
   flow: string;
   def: WireDef;
-  /** The key of the wire that runs, and where it begins, as the runtime calls it; null: nothing of it runs. */
-  live: string | null;
+  /** The keys of the wires that run where it is drawn, and where the first of them begins, as the runtime calls it. */
+  live: string[];
   from: string | null;
   type: string;
 }
@@ -21,12 +22,13 @@ export interface WireData extends Record<string, unknown> {
 export const WireView = memo(function WireView(props: EdgeProps & { data: WireData }) {
   const { data, selected, sourceX, sourceY, targetX, targetY, sourcePosition, targetPosition } = props;
   const [path, x, y] = getBezierPath({ sourceX, sourceY, targetX, targetY, sourcePosition, targetPosition });
-  const now = useLive((state) => (data.live ? state.wires[data.live] : undefined));
+  const now = useLive(useShallow((state) => together(data.live, state.wires)));
   const [last, setLast] = useState<string | null>(null);
   const health = wireHealth(now);
   const share = now ? Math.min(1, now.queued / now.window) : 0;
   const look = async () => {
-    const [node, port] = data.from!.split(".") as [string, string];
+    if (!data.from) return;
+    const [node, port] = data.from.split(".") as [string, string];
     const message = await api.last(data.flow, node, port).catch(() => null);
     setLast(message ? JSON.stringify(message.payload).slice(0, 300) : "nothing was sent yet");
   };

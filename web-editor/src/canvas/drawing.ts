@@ -41,6 +41,8 @@ export interface Drawing {
   /** The template that is drawn; null: the flow itself. */
   template: string | null;
   prefix: string | null;
+  /** The wires that run where each is drawn. */
+  ways: Map<string, string[]>;
   problems: Record<string, string[]>;
   types: Record<string, NodeType>;
   isDeployed: boolean;
@@ -115,7 +117,7 @@ function dataOf(def: NodeDef, drawing: Drawing, used: Set<string>, changed: Set<
 }
 
 export function drawWires(drawing: Drawing, chosen: string | null): Edge<WireData>[] {
-  const { flow, types, id, prefix } = drawing;
+  const { flow, types, id, ways } = drawing;
   const outputs = new Map(
     nodesOf(flow).flatMap((node) =>
       [...portsOf(node, types, flow).outputs, ...HIDDEN_PORTS].map((port) => [`${node.id}.${port.name}`, port.type]),
@@ -132,8 +134,8 @@ export function drawWires(drawing: Drawing, chosen: string | null): Edge<WireDat
     data: {
       flow: id,
       def,
-      live: prefix === null ? null : `${id}/${prefix}${def.from}>${prefix}${def.to}`,
-      from: prefix === null ? null : prefix + def.from,
+      live: (ways.get(wireKey(def)) ?? []).map((way) => `${id}/${way}`),
+      from: ways.get(wireKey(def))?.[0]?.split(">")[0] ?? null,
       type: outputs.get(def.from) ?? "any",
     },
   }));

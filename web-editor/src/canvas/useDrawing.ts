@@ -3,6 +3,7 @@
 import { useMemo, useRef } from "react";
 import type { FlowDoc } from "../api/types";
 import { templateOf } from "../model/subflows";
+import { waysOf } from "../model/ways";
 import { activeTab, livePrefix, openPath, shownFlow, useEditor } from "../state/editor";
 import { drawNodes, drawWires, type CanvasNode, type Drawing } from "./drawing";
 
@@ -16,7 +17,18 @@ export function useDrawing() {
   const drawn = useRef(new Map<string, CanvasNode>());
   const drawing = useMemo((): Drawing => {
     const deployed = tab.deployed && template ? deployedTemplate(tab.deployed, template) : tab.deployed;
-    return { flow, deployed, id: tab.id, template, prefix, problems: tab.problems, types, isDeployed: tab.base > 0 };
+    const ways = waysOf(tab.doc, openPath(useEditor.getState()));
+    return {
+      flow,
+      deployed,
+      id: tab.id,
+      template,
+      prefix,
+      ways,
+      problems: tab.problems,
+      types,
+      isDeployed: tab.base > 0,
+    };
   }, [flow, tab.deployed, tab.id, template, prefix, tab.problems, types, tab.base]);
   const nodes = useMemo(() => {
     const next = drawNodes(drawing).map((node) => unlessSame(drawn.current.get(node.id), node));

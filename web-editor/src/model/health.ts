@@ -56,6 +56,38 @@ export function wireNow(
   };
 }
 
+/**
+ * One wire from those that run where it is drawn, `<flow>/<from>><to>`: what each source sends is the most that one of its
+ * wires carries, since it sends the same to all; sources add up.
+ */
+export function together(keys: string[], wires: Record<string, WireNow>): WireNow | undefined {
+  if (keys.length === 1) return wires[keys[0]!];
+  const rates = new Map<string, number>();
+  let sum: WireNow | undefined;
+  for (const key of keys) {
+    const one = wires[key];
+    if (!one) continue;
+    const source = key.split(">")[0]!;
+    rates.set(source, Math.max(rates.get(source) ?? 0, one.rateHz));
+    sum = sum
+      ? {
+          ...(one.queued / one.window > sum.queued / sum.window ? one : sum),
+          drops: sum.drops + one.drops,
+          ageS: Math.max(sum.ageS, one.ageS),
+          blocked: sum.blocked || one.blocked,
+          trouble: sum.trouble || one.trouble,
+        }
+      : one;
+  }
+  return sum && { ...sum, rateHz: [...rates.values()].reduce((a, b) => a + b, 0) };
+}
+
+/** The state of an instance: the worst of the nodes inside, whose keys begin with its own and a colon. */
+export function instanceMark(instance: string, states: Record<string, Record<string, NodeState>>): Mark {
+  const inside = Object.entries(states).filter(([key]) => key.startsWith(`${instance}:`));
+  return nodeMark(inside.flatMap(([, processes]) => Object.values(processes)));
+}
+
 export type Mark = "running" | "restarting" | "failed" | "paused" | "stopped" | "starting" | "none";
 
 /** The state of a node from those of its processes: the worst counts. */

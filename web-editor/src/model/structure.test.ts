@@ -5,10 +5,12 @@ import type { FlowDoc, NodeType } from "../api/types";
 import { align, connected, distribute } from "./arrange";
 import { clip, CLIP, paste, read } from "./clip";
 import { dirty, removeNodes, renameNode } from "./flow";
+import { together } from "./health";
 import { dropped, frameOf, makeGroup, ungroup } from "./groups";
 import { partnersOf } from "./links";
 import { choicesOf, paramSchema, wrongParam } from "./parameters";
 import { portsOf } from "./ports";
+import { waysOf } from "./ways";
 import { makeSubflow } from "./makeSubflow";
 import { reaches, removeSubflow, renamePort, templateOf, usesOf, withTemplate } from "./subflows";
 
@@ -113,6 +115,51 @@ describe("subflows", () => {
     expect([...dirty(withTemplate(made, name, changed), made).nodes]).toEqual([instance]);
     const moved = { ...view, nodes: view.nodes!.map((one) => ({ ...one, ui: { x: 1, y: 1 } })) };
     expect([...dirty(withTemplate(made, name, moved), made).nodes]).toEqual([]);
+  });
+});
+
+describe("ways", () => {
+  const inner: FlowDoc = {
+    ...line("a", "b", "c"),
+    nodes: [
+      node("a", 0, 0),
+      node("j", 0, 0, { type: "core/junction" }),
+      { id: "i", type: "subflow:s" },
+      node("c", 0, 0),
+    ],
+    wires: [
+      { from: "a.out", to: "j.in" },
+      { from: "j.out", to: "i.in" },
+      { from: "j.out", to: "c.in" },
+      { from: "i.out", to: "c.in" },
+    ],
+    subflows: {
+      s: { inputs: { in: ["x.in", "y.in"] }, outputs: { out: ["y.out"] }, nodes: [node("x", 0, 0), node("y", 0, 0)] },
+    },
+  };
+  test("a wire that is drawn stands for those that run through it", () => {
+    const ways = waysOf(inner, []);
+    expect(ways.get("a.out>j.in")).toEqual(["a.out>i:x.in", "a.out>i:y.in", "a.out>c.in"]);
+    expect(ways.get("j.out>i.in")).toEqual(["a.out>i:x.in", "a.out>i:y.in"]);
+    expect(ways.get("i.out>c.in")).toEqual(["i:y.out>c.in"]);
+  });
+  test("inside an instance they lead on outside; seen through none, nothing runs", () => {
+    expect(waysOf(inner, [{ subflow: "s", instance: "i" }]).get("@in:in.out>x.in")).toEqual(["a.out>i:x.in"]);
+    expect(waysOf(inner, [{ subflow: "s", instance: null }]).size).toBe(0);
+  });
+  test("what it carries is told once for each source", () => {
+    const now = (rateHz: number, queued: number) => ({
+      rateHz,
+      queued,
+      window: 10,
+      drops: 1,
+      ageS: 0,
+      blocked: false,
+      trouble: "",
+    });
+    const wires = { "f/a>x": now(5, 1), "f/a>y": now(5, 7), "f/b>x": now(2, 0) };
+    expect(together(Object.keys(wires), wires)).toMatchObject({ rateHz: 7, queued: 7, drops: 3 });
+    expect(together([], wires)).toBeUndefined();
   });
 });
 
