@@ -28,7 +28,7 @@ import { LinkLines } from "./LinkLines";
 import { MiniMap } from "./MiniMap";
 import { NodeMenu, WireMenu } from "./NodeMenu";
 import { NodeView } from "./NodeView";
-import { draggedTo, middleOf, notInside, put, wireUnder } from "./pick";
+import { draggedTo, middleOf, notInside, put, toggled, wireUnder } from "./pick";
 import { QuickAdd } from "./QuickAdd";
 import { CommentView, GroupView, JunctionView, PortView } from "./SmallViews";
 import { useDrawing } from "./useDrawing";
@@ -294,10 +294,4 @@ function Drawn() {
       )}
     </div>
   );
-}
-
-function toggled(ids: Set<string>, id: string): Set<string> {
-  const next = new Set(ids);
-  if (!next.delete(id)) next.add(id);
-  return next;
 }

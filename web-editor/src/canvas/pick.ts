@@ -94,3 +94,9 @@ export function draggedTo(
   }
   return places;
 }
+
+export function toggled(ids: Set<string>, id: string): Set<string> {
+  const next = new Set(ids);
+  if (!next.delete(id)) next.add(id);
+  return next;
+}

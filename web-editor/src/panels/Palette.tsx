@@ -1,6 +1,6 @@
 /** The palette: node types by category, a filter, and what is closed stays closed. */
 
-import { useMemo, useState } from "react";
+import { useDeferredValue, useMemo, useState } from "react";
 import { DRAGGED } from "../canvas/Canvas";
 import { Icon } from "../canvas/Icon";
 import { fitness } from "../model/search";
@@ -11,7 +11,7 @@ import { openSubflow } from "../state/view";
 const FIRST = ["core", "iot", "vision", "ai"];
 
 export function Palette() {
-  const types = useEditor((state) => state.types);
+  const types = useDeferredValue(useEditor((state) => state.types)); // the canvas first
   const subflows = useEditor((state) => state.tabs[state.active]?.doc.subflows);
   const [filter, setFilter] = useState("");
   const [closed, setClosed] = useState<string[]>(() => JSON.parse(localStorage.getItem("flowcore.closed") ?? "[]"));
