@@ -173,7 +173,7 @@ async def test_live_states_rates_debug_messages_inject_and_kill(page):
     await page.get_by_role("menuitem", name="Kill").click()
     await expect(row).not_to_have_text(before)
     await expect(row).to_contain_text("running")
-    await expect(page.locator(".panel dl")).to_contain_text("Memory")
+    await expect(page.locator(".panel dl").first).to_contain_text("Memory")
 
 
 async def test_errors_show_with_their_traceback_and_lead_to_the_node(page, runtime):
