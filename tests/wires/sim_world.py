@@ -28,6 +28,7 @@ from flowcore.node import record as stored_record
 from flowcore.node.node import Node
 from flowcore.node.record import Record, assemble
 from flowcore.runtime.page import SIZE, Page
+from flowcore.runtime.process import LAST_ACKS_S
 from flowcore.runtime.runner import Runner
 from flowcore.wires.frames import Ack, pack_offer
 from flowcore.wires.out_wire import FeedbackWire, LatestWire, OutWire
@@ -401,7 +402,7 @@ class World:
         handover = None
         try:
             async with asyncio.timeout(3.0):
-                handover = (await old.request("stop", drain_s=1.0)).get("handover")
+                handover = (await old.request("stop", drain_s=1.0, acks_s=LAST_ACKS_S)).get("handover")
                 await old.ended.wait()
         except Died:
             pass
@@ -460,7 +461,7 @@ class World:
             if process is not None and process.is_alive:
                 try:
                     async with asyncio.timeout(3.0):
-                        await process.request("stop", drain_s=1.0)
+                        await process.request("stop", drain_s=1.0, acks_s=1.0)
                         await process.ended.wait()
                 except Died:
                     pass
