@@ -2,7 +2,11 @@
 
 import ast
 import re
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -189,3 +193,25 @@ def test_no_file_knows_the_machine_it_was_written_on():
             if _MACHINE.search(line):
                 found.append(f"{_where(path, number)}: {line.strip()[:100]}")
     assert not found, "\n".join(found)
+
+
+def test_node_types_are_listed_without_their_optional_libraries():
+    """A plain `pip install flowcore` has none of them: what needs one is listed and says so, all else works."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = {
+        re.split(r"[\[<>=; ]", line)[0].lower() for name, lines in extras.items() if name != "dev" for line in lines
+    }
+    modules = [module for module, dists in packages_distributions().items() if named & {one.lower() for one in dists}]
+    assert {"aiomqtt", "pymodbus", "serial", "aiosmtplib", "cv2", "onnxruntime"} <= {*modules}
+    program = f"""
+import sys
+for module in {sorted({*modules, "paho", "asyncpg"} - {"flowcore", "flowcore_nodes"})!r}:
+    sys.modules[module] = None
+from flowcore.runtime.typelist import read
+listed = read()
+assert not listed.problems, listed.problems
+print(*listed.types)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    assert {"core/inject", "core/email-out", "iot/mqtt-in", "iot/modbus-read", "vision/camera"} <= {*ran.stdout.split()}

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import venv
 import zipfile
 from importlib.util import find_spec
@@ -110,6 +111,8 @@ def test_the_first_day_in_an_empty_folder(installed, tmp_path):
         stderr=subprocess.STDOUT,
         text=True,
     )
+    enough = threading.Timer(_LONGEST_S, up.kill)  # reading its lines would wait for ever
+    enough.start()
     try:
         assert up.stdout is not None
         said = ""
@@ -128,6 +131,7 @@ def test_the_first_day_in_an_empty_folder(installed, tmp_path):
         assert "has ended" in flowcore("down")
         assert up.wait(timeout=30) == 0
     finally:
+        enough.cancel()
         if up.poll() is None:
             up.send_signal(signal.SIGTERM)
             up.wait(timeout=60)

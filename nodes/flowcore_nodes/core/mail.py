@@ -10,7 +10,6 @@ from email.message import EmailMessage
 from email.utils import formataddr, formatdate, parseaddr
 from typing import Any, Literal
 
-import aiosmtplib
 from pydantic import field_validator
 
 from flowcore.node import NodeConfig, field
@@ -105,6 +104,8 @@ class Post:
 
     async def send(self, message: EmailMessage) -> dict[str, str]:
         """Returns when the server has it: the receivers that it refused, and why. Raises Refused, Away."""
+        import aiosmtplib
+
         server = self._server
         try:
             refused, _ = await aiosmtplib.send(

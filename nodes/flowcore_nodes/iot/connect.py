@@ -1,7 +1,7 @@
 """What MQTT nodes have in common: how a node comes to its link, and shows how the link is doing."""
 
 import secrets
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from flowcore.node import Node
 from flowcore_nodes.iot.broker import (
@@ -14,7 +14,9 @@ from flowcore_nodes.iot.broker import (
     check_topic,
     tls_context,
 )
-from flowcore_nodes.iot.link import Link, Subscription
+
+if TYPE_CHECKING:
+    from flowcore_nodes.iot.link import Link, Subscription
 
 
 class Connects(Node):
@@ -33,9 +35,9 @@ class Connects(Node):
     class Config(LinkConfig):
         """See LinkConfig."""
 
-    _link: Link
+    _link: "Link"
 
-    def make_link(self, subscription: Subscription | None = None) -> Link:
+    def make_link(self, subscription: "Subscription | None" = None) -> "Link":
         """The link that the config describes, not yet open.
 
         Raises:
@@ -47,6 +49,8 @@ class Connects(Node):
                 check_topic(notice.topic)
         address = self._embedded_address() if config.broker.url == EMBEDDED else address_of(config.broker)
         self.set_status(f"connecting to {address}", "busy")
+        from flowcore_nodes.iot.link import Link
+
         return Link(
             address,
             config,
@@ -68,7 +72,7 @@ class Connects(Node):
         tls = tls_context(Tls(insecure=True)) if found["tls"] else None
         return Address(found["host"], found["port"], found["user"], found["password"], tls)
 
-    def _client_id(self, subscription: Subscription | None) -> str:
+    def _client_id(self, subscription: "Subscription | None") -> str:
         """A kept session needs the same name each time; any other a new one, so that no two meet at the broker."""
         if self.config.client_id:
             return self.config.client_id

@@ -19,9 +19,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
-from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
-from pymodbus.exceptions import ModbusException
-from pymodbus.framer import FramerType
 
 from flowcore.node import NodeConfig, field
 
@@ -211,6 +208,9 @@ class Master:
     async def _connect(self) -> None:
         if self._client is not None and self._client.connected:
             return
+        from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+        from pymodbus.framer import FramerType
+
         self.close()
         line = self.line
         common: dict[str, Any] = {"timeout": line.timeout_s, "retries": 1, "reconnect_delay": 0}
@@ -267,6 +267,8 @@ class Master:
             await self._ask("write_registers", value, value.address, value.encoded(new))
 
     async def _ask(self, name: str, value: Value, address: int, *args: Any, **kwargs: Any) -> Any:
+        from pymodbus.exceptions import ModbusException
+
         where = f"device {value.device}, {value.table} {address}"
         if not self.is_connected:
             raise ConnectionError("the connection is gone")

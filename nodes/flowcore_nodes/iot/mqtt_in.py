@@ -1,10 +1,12 @@
 import asyncio
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from flowcore.node import Message, Out, field, formats
 from flowcore_nodes.iot.broker import LinkConfig, check_filter
 from flowcore_nodes.iot.connect import Connects
-from flowcore_nodes.iot.link import Arrived, Subscription
+
+if TYPE_CHECKING:
+    from flowcore_nodes.iot.link import Arrived
 
 
 class MqttIn(Connects):
@@ -39,6 +41,8 @@ class MqttIn(Connects):
     out = Out(Any, "The payload")
 
     async def on_start(self) -> None:
+        from flowcore_nodes.iot.link import Subscription
+
         topics = [self.config.topic] if isinstance(self.config.topic, str) else self.config.topic
         filters = [check_filter(one) for one in topics]
         keeps = not self.config.clean_session
@@ -55,7 +59,7 @@ class MqttIn(Connects):
         finally:
             self._link.stop_reading()  # what was taken can still be confirmed while the wires drain
 
-    async def _pass_on(self, arrived: Arrived) -> None:
+    async def _pass_on(self, arrived: "Arrived") -> None:
         if arrived.retain and not self.config.retained:
             arrived.confirm()
             return

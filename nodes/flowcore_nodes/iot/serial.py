@@ -1,13 +1,14 @@
 import asyncio
 import os
-from typing import Literal
-
-import serial
+from typing import TYPE_CHECKING, Literal
 
 from flowcore.node import GiveUp, In, Message, Node, Out, field
 from flowcore.node.formats import read, write
 from flowcore_nodes.core.again import Again
 from flowcore_nodes.iot.framing import FrameTooLong, FramingConfig, framed, frames
+
+if TYPE_CHECKING:
+    pass
 
 
 class Serial(Node):
@@ -38,6 +39,9 @@ class Serial(Node):
     out = Out(description="what the device says")
 
     async def on_start(self) -> None:
+        import serial
+
+        self._library = serial
         self._link = Again(self, f"{self.config.port}, {self.config.baud} baud", (serial.SerialException,))
         self._port: serial.Serial | None = None
 
@@ -47,8 +51,8 @@ class Serial(Node):
     async def _session(self) -> None:
         config = self.config
         port = await asyncio.to_thread(
-            serial.Serial, config.port, config.baud, config.data_bits, config.parity[0].upper(), config.stop_bits,
-            timeout=0, rtscts=config.rts_cts, xonxoff=config.xon_xoff, exclusive=True,
+            self._library.Serial, config.port, config.baud, config.data_bits, config.parity[0].upper(),
+            config.stop_bits, timeout=0, rtscts=config.rts_cts, xonxoff=config.xon_xoff, exclusive=True,
         )  # fmt: skip
         descriptor = port.fileno()
         loop, readable = asyncio.get_running_loop(), asyncio.Event()
