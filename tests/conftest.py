@@ -2,11 +2,13 @@
 
 A file's tests run one after the other in one process; files run side by side. A test marked `alone` measures time, or
 looks at what all processes share: while it runs no other does. The longest files begin first, or the end would wait for
-one of them.
+one of them. A test that hangs is ended after ten minutes, with the tasks that are left, and the others go on.
 """
 
+import asyncio
 import fcntl
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +20,19 @@ import pytest
 
 os.environ.setdefault("FLOWCORE_EDITOR", "0")  # a process less for each runtime; tests/gateway and tests/e2e have it
 
+_LONGEST_S = 600  # of one test; the longest on two busy cores takes two minutes
 LONGEST = ("test_drills.py", "test_readme.py", "test_model.py", "test_schedules.py", "test_install.py", "test_hosts.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first; the order is otherwise that of the folders."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def _hangs(*_: object) -> None:
+    known = getattr(asyncio.tasks, "_all_tasks", None) or getattr(asyncio.tasks, "_scheduled_tasks", ())
+    tasks = [repr(task) for task in list(known) if not task.done()]
+    raise TimeoutError("\n".join([f"not through after {_LONGEST_S} s; its tasks:", *tasks]))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -39,8 +48,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         fcntl.flock(gate, fcntl.LOCK_EX)
         fcntl.flock(turn, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(gate, fcntl.LOCK_UN)
+        signal.signal(signal.SIGALRM, _hangs)
+        signal.alarm(_LONGEST_S)
         return (yield)
     finally:
+        signal.alarm(0)
         os.close(turn)
         os.close(gate)
 
