@@ -51,6 +51,8 @@ async def test_debug_shows_what_it_is():
     async with drive(CLASSES["core/debug"], status=True) as node:
         await node.put(FRAME)
         (shown,) = (said["$tensor"] for said in node.debugged)
-        assert shown.items() >= {"dtype": "uint8", "shape": [480, 640, 3], "device": "cpu", "min": 7.0, "max": 7.0}.items()
+        assert (
+            shown.items() >= {"dtype": "uint8", "shape": [480, 640, 3], "device": "cpu", "min": 7.0, "max": 7.0}.items()
+        )
         assert shown["picture"].startswith(b"\x89PNG")
         assert node.statuses[-1][0].startswith("<Tensor uint8 480x640x3 on cpu")
