@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from flowcore.node import In, Message, Node, NodeConfig, Out, field, kept
-from flowcore_nodes.core.disk_queue import Bundle, Damaged, DiskQueue
+from flowcore_nodes.core.disk_queue import Bundle, Damaged, DiskQueue, Unreadable
 from flowcore_nodes.core.holding import message_of, parts_of
 
 _LOOK_S = 0.5  # how often age, room and the far end are looked at
@@ -79,7 +79,9 @@ class Buffer(Node):
 
     def on_start(self) -> None:
         self._queue: DiskQueue | None = None
-        self._zstd = _zstd(self.config.compress)
+        self._zstd = _zstd()
+        if self._zstd is None and self.config.compress == "zstd":
+            raise ImportError("compress = zstd needs a library: pip install 'flowcore[zstd]'")
 
     async def on_go(self) -> None:
         config = self.config
@@ -87,9 +89,10 @@ class Buffer(Node):
         while True:
             try:
                 await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
-                self._queue = await asyncio.to_thread(DiskQueue, path, self._zstd)
+                self._queue = await asyncio.to_thread(DiskQueue, path, self._zstd, shrinks=config.compress != "none")
                 break
-            except (sqlite3.OperationalError, OSError) as e:
+            except (Unreadable, sqlite3.OperationalError, OSError) as e:
+                self._zstd = self._zstd or _zstd()  # it may be installed meanwhile
                 self.set_status(f"{path}: {e}; trying again", "error")
                 await asyncio.sleep(_AGAIN_S)
         if self._queue.set_aside is not None:
@@ -356,15 +359,11 @@ def _joined(packed: list[bytes]) -> bytes:
     return head + b"".join(packed)
 
 
-def _zstd(compress: str) -> Any:
-    if compress == "none":
-        return None
+def _zstd() -> Any:
     try:
         return importlib.import_module(_ZSTD)
     except ImportError:
-        if compress == "auto":
-            return None
-        raise ImportError("compress = zstd needs a library: pip install 'flowcore[zstd]'") from None
+        return None
 
 
 def _size(size_bytes: int) -> str:

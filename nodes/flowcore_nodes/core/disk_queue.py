@@ -3,7 +3,8 @@
 A row is a *bundle*: messages of one lane that came together, packed, compressed where that makes them smaller, under a
 CRC-32. `put` returns when they are fsynced.
 
-    Damaged   bytes that are not what was written
+    Damaged      bytes that are not what was written
+    Unreadable   they are well, and need a library that is not there
 
 Not for an event loop: every call may wait for the disk. One process has the file at a time; calls come from any thread.
 """
@@ -32,6 +33,10 @@ class Damaged(ValueError):
     """A bundle, or the whole file, is not what was written."""
 
 
+class Unreadable(Exception):
+    """Bundles are compressed, and what undoes that is not installed. Nothing was changed."""
+
+
 class Bundle(NamedTuple):
     """A row without its bytes."""
 
@@ -46,16 +51,18 @@ class DiskQueue:
 
     Args:
         path: of the file, made when it is not there.
-        zstd: the module that compresses; None: nothing is.
+        zstd: the module that compresses and undoes it; None: it is not installed.
+        shrinks: new bundles are compressed, where there is `zstd`.
     Attributes:
         set_aside: where a file went that was no queue any more; None: it was one.
     Raises:
         sqlite3.Error, OSError: the file cannot be had.
+        Unreadable
     """
 
-    def __init__(self, path: Path, zstd: Any = None) -> None:
+    def __init__(self, path: Path, zstd: Any = None, *, shrinks: bool = True) -> None:
         self.path, self.set_aside = path, None
-        self._zstd = zstd
+        self._zstd, self._shrinks = zstd, shrinks and zstd is not None
         self._lock = threading.Lock()
         try:
             self._file = self._open()
@@ -67,6 +74,9 @@ class DiskQueue:
             for beside in ("-wal", "-shm"):
                 path.with_name(path.name + beside).unlink(missing_ok=True)
             self._file = self._open()
+        if zstd is None and self._file.execute("SELECT 1 FROM bundle WHERE form = ? LIMIT 1", (ZSTD,)).fetchone():
+            self._file.close()
+            raise Unreadable("it holds messages that zstd has compressed: pip install 'flowcore[zstd]'")
 
     def _open(self) -> sqlite3.Connection:
         file = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, check_same_thread=False)
@@ -102,7 +112,7 @@ class DiskQueue:
         return stored
 
     def _shrunk(self, packed: bytes) -> tuple[int, bytes]:
-        if self._zstd is not None and len(packed) >= _LEAST_BYTES:
+        if self._shrinks and len(packed) >= _LEAST_BYTES:
             small = self._zstd.compress(packed, 3)
             if len(small) < len(packed):
                 return ZSTD, small
@@ -118,7 +128,7 @@ class DiskQueue:
         """What was packed.
 
         Raises:
-            Damaged: its bytes have changed, or it was compressed and nothing here can undo that.
+            Damaged: its bytes have changed.
         """
         with self._lock:
             try:
@@ -130,11 +140,7 @@ class DiskQueue:
         crc, form, body = row
         if zlib.crc32(body) != crc:
             raise Damaged(f"{self.path}: bundle {id_} is damaged (its CRC-32 is wrong)")
-        if form == RAW:
-            return body
-        if self._zstd is None:
-            raise Damaged(f"{self.path}: bundle {id_} is compressed with zstd: pip install 'flowcore[zstd]'")
-        return self._zstd.decompress(body)
+        return body if form == RAW else self._zstd.decompress(body)
 
     def older_than(self, at_s: float) -> set[int]:
         """Ids of bundles that were stored before."""

@@ -7,6 +7,7 @@ import sqlite3
 import numpy as np
 import pytest
 from flowcore_nodes.core.buffer import Buffer
+from flowcore_nodes.core.disk_queue import DiskQueue, Unreadable
 
 from flowcore.node.testing import drive
 from flowcore.wires.frames import Ack
@@ -97,6 +98,18 @@ async def test_what_was_not_acked_is_there_after_a_restart(tmp_path):
     async with buffer(tmp_path) as (node, far):
         await node.put("new")
         assert await far.take(1) == ["new"]
+
+
+async def test_what_was_compressed_is_kept_whatever_is_set_or_installed_later(tmp_path):
+    """Switched to no compression it is read all the same; without the library it is waited for, not thrown away."""
+    sent = [f"{n} " + "x" * 500 for n in range(10)]
+    async with buffer(tmp_path, compress="zstd") as (node, _):
+        await put(node, *sent)
+        await node.sent(10, port="out")
+    with pytest.raises(Unreadable, match="pip install"):
+        DiskQueue(tmp_path / "buffer.sqlite", zstd=None)
+    async with buffer(tmp_path, compress="none") as (node, far):
+        assert await far.take(10) == sent and not node.errors
 
 
 async def test_it_says_that_the_far_end_is_away_and_back(tmp_path):
