@@ -29,6 +29,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
+@pytest.fixture
+async def host(tmp_path):
+    """A host with its embedded servers on free ports."""
+    from flowcore.runtime.host import Host
+    from flowcore.runtime.options import HostOptions
+
+    made = Host(HostOptions(folder=tmp_path / "data", nats_port=0, mqtt_port=0, drain_s=2.0))
+    await made.start()
+    yield made
+    await made.stop()
+
+
 def _hangs(*_: object) -> None:
     known = getattr(asyncio.tasks, "_all_tasks", None) or getattr(asyncio.tasks, "_scheduled_tasks", ())
     tasks = [repr(task) for task in list(known) if not task.done()]

@@ -111,8 +111,8 @@ def replaced(value: Any, leaf: "Callable[[Any], Any]", *, makes_copy: bool = Fal
     return out[0]
 
 
-def parts(value: Any) -> Iterator[Tensor | Spilled]:
-    """The tensors and spilled parts in a decoded value, at any depth."""
+def leaves(value: Any) -> Iterator[Any]:
+    """What maps and lists hold in the end, at any depth; the value itself when it is neither. In no order."""
     todo = [value]
     while todo:
         found = todo.pop()
@@ -120,5 +120,10 @@ def parts(value: Any) -> Iterator[Tensor | Spilled]:
             todo.extend(found.values())
         elif isinstance(found, (list, tuple)):
             todo.extend(found)
-        elif isinstance(found, (Tensor, Spilled)):
+        else:
             yield found
+
+
+def parts(value: Any) -> Iterator[Tensor | Spilled]:
+    """The tensors and spilled parts in a decoded value, at any depth."""
+    return (leaf for leaf in leaves(value) if isinstance(leaf, (Tensor, Spilled)))

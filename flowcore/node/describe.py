@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from flowcore.buffers import BufferExpired, Codec, Spilled, Tensor
-from flowcore.buffers.spilled import replaced
+from flowcore.buffers.spilled import leaves, replaced
 from flowcore.bus.envelope import INLINE, Extension, Malformed, pack
 from flowcore.node.preview import LARGEST_PICTURE, SMALL_PICTURE, of_array, of_bytes, picture_format
 
@@ -56,7 +56,7 @@ def pictured(value: Any, *, has_room: bool) -> Any:
         has_room: tensors on the CPU say what is in them besides, and they and pictures come with what a browser can
             draw (`flowcore.node.preview`), the first few in the value.
     """
-    if not has_tensors(value) and not _has_pictures(value):
+    if not any(isinstance(leaf, Spilled) or is_tensor(leaf) or picture_format(leaf) for leaf in leaves(value)):
         return value
     left, room_bytes = (_PREVIEWS, LARGEST_PICTURE) if has_room else (0, 0)
 
@@ -74,19 +74,6 @@ def pictured(value: Any, *, has_room: bool) -> Any:
         return told
 
     return replaced(value, show, makes_copy=True)
-
-
-def _has_pictures(value: Any) -> bool:
-    todo = [value]
-    while todo:
-        found = todo.pop()
-        if isinstance(found, dict):
-            todo.extend(found.values())
-        elif isinstance(found, (list, tuple)):
-            todo.extend(found)
-        elif picture_format(found):
-            return True
-    return False
 
 
 def settled(value: Any, limit_bytes: int) -> tuple[Any, bool]:
@@ -139,18 +126,7 @@ def settled_envelope(packed: bytes, codec: Codec, limit_bytes: int) -> dict[str,
 
 def has_tensors(value: Any) -> bool:
     """True when a tensor or array is in a value, at any depth."""
-    todo = [value]
-    while todo:
-        found = todo.pop()
-        if isinstance(found, dict):
-            todo.extend(found.values())
-        elif isinstance(found, (list, tuple)):
-            todo.extend(found)
-        elif isinstance(found, Spilled) or is_tensor(found):
-            return True
-        elif hasattr(found, "model_dump") and not isinstance(found, type):
-            todo.append(found.model_dump())
-    return False
+    return any(isinstance(leaf, Spilled) or is_tensor(leaf) for leaf in leaves(value))
 
 
 def _array(value: Any) -> Any:

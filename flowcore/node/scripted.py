@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowcore.buffers import Codec, Tensor
-from flowcore.buffers.spilled import parts, replaced
+from flowcore.buffers.spilled import leaves, parts, replaced
 from flowcore.script.client import Item, Result, ScriptWorker
 from flowcore.script.errors import ScriptError
 from flowcore.script.stand_in import StandIn
@@ -79,12 +79,5 @@ class _Given:
 
 
 def _refuse_in_context(changes: Any) -> None:
-    todo = list(changes.values())
-    while todo:
-        found = todo.pop()
-        if isinstance(found, dict):
-            todo.extend(found.values())
-        elif isinstance(found, (list, tuple)):
-            todo.extend(found)
-        elif isinstance(found, StandIn):
-            raise ValueError("a tensor can't be kept in context: what a script sees of it ends with its message")
+    if any(isinstance(leaf, StandIn) for leaf in leaves(changes)):
+        raise ValueError("a tensor can't be kept in context: what a script sees of it ends with its message")

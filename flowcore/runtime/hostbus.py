@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from flowcore.bus import storage, tls
@@ -57,28 +58,13 @@ class HostBus:
             self.url, self.trust = server.url, tls.OWN
             host, command = self._rights.host, self._rights.command
             self.user, self.password = command.name, command.password
-            self.connection = Connection(
-                self.url,
-                user=host.name,
-                password=host.password,
-                name="flowcore host",
-                inbox=host.inbox,
-                trust=self.trust,
-                on_up=self._on_up,
-            )
+            own: dict[str, Any] = {"user": host.name, "password": host.password, "inbox": host.inbox}
         else:
             parts = urlsplit(options.nats_url)
             self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
             self.user, self.password = (unquote(part) if part else None for part in (parts.username, parts.password))
-            self.connection = Connection(
-                self.url,
-                user=self.user,
-                password=self.password,
-                name="flowcore host",
-                trust=self.trust,
-                on_up=self._on_up,
-                on_down=self._on_down,
-            )
+            own = {"user": self.user, "password": self.password, "on_down": self._on_down}
+        self.connection = Connection(self.url, name="flowcore host", trust=self.trust, on_up=self._on_up, **own)
         await self._connect()
         await storage.ensure(self.connection.jetstream(), self.server.room_bytes if self.server else None)
 

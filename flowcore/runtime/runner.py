@@ -120,7 +120,7 @@ class Runner:
         self.wiring = Wiring(
             spec, self.connection, node_class.inputs, self._take, self._on_reject, self.tensors, self.clock
         )
-        self.wiring.on_malformed = self._on_malformed
+        self.wiring.outside.on_malformed = self._on_malformed
         self._given_up = GivenUp(self.connection, self.flow, self.node_id)
         self.engine = Engine(
             node_class,
@@ -159,7 +159,7 @@ class Runner:
 
     async def _go(self, frame: dict[str, Any]) -> None:
         """Now this is the node's process: read the state, emit what is owed from before, begin."""
-        self._went = self.wiring.is_told_to_go = True
+        self._went = self.wiring.outside.is_open = True
         self._inherited = frame.get("handover")
         self.link.answer(frame, "running")
         await self._connecting
@@ -192,7 +192,7 @@ class Runner:
         if self._went:
             drain_s = float(frame.get("drain_s") or self.spec["settings"].get("drain_timeout_s", 5.0))
             until_s = time.monotonic() + drain_s
-            self.wiring.is_draining = True
+            self.wiring.outside.is_open = False
             await self.engine.stop(drain_s)
             await self._wait_for_acks(min(float(frame["acks_s"]), until_s - time.monotonic()))
             self.wiring.say_all()
@@ -311,7 +311,7 @@ class Runner:
         if frame.get("meta"):
             body["meta"] = frame["meta"]
         try:
-            self.wiring.inject(port, [body])
+            self.wiring.outside.inject(port, [body])
         except LookupError as e:
             self.link.answer(frame, "injected", error=str(e))
         else:

@@ -135,7 +135,7 @@ class Statistics:
         outs = sum(len(wire.owed_messages()) for wire in wiring.outs.values())
         kept, lingering = engine.tensors.codec.lingering.listed()
         held = len(kept), len(lingering), wiring.incoming.expired
-        new = (state, *engine.counts.values(), sent, len(engine.queue), outs, *held, *wiring.foreign.values())
+        new = (state, *engine.counts.values(), sent, len(engine.queue), outs, *held, *wiring.outside.counts.values())
         if new == self._said and now_s - self._said_s < QUIET_S:
             return None
         self._is_quiet = new == self._said
@@ -173,7 +173,7 @@ class Statistics:
             "cpu": (cpu_s - self._cpu_s) / passed_s,
             "rss_bytes": rss_bytes(),
             "pss_bytes": self._pss(now_s),
-            **wiring.foreign,
+            **wiring.outside.counts,
             "inputs": [_input(wire_id, wire) for wire_id, wire in wiring.ins.items()],
             "outputs": [line for wire_id, wire in wiring.outs.items() for line in _outputs(wire_id, wire, now_s)],
             "ports": {name: port.sent for name, port in wiring.ports.items()},

@@ -7,22 +7,21 @@ Invariant: before `go` nothing is said on a wire, so an old and a new process of
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flowcore.bus import subjects
 from flowcore.bus.connection import Connection
-from flowcore.bus.envelope import Malformed, json_foreign, unpack_foreign
+from flowcore.bus.envelope import Malformed
 from flowcore.flow.resolved import WireSpec
 from flowcore.node.calls import caller_of
 from flowcore.node.clock import Clock, FlowClock
 from flowcore.node.ports import In
-from flowcore.node.tensors import Tensors, inline_alone
-from flowcore.node.work import Foreign, ForeignInput
+from flowcore.node.tensors import Tensors
 from flowcore.runtime.fetching import Fetching
 from flowcore.runtime.incoming import Incoming
+from flowcore.runtime.outside import Outside
 from flowcore.runtime.page import wire_hash
 from flowcore.wires.durable import DurableWire
 from flowcore.wires.durable_in import DurableInWire
@@ -33,7 +32,6 @@ from flowcore.wires.out_wire import AnswerWire, FeedbackWire, LatestWire, OutWir
 from flowcore.wires.share import SharedWire
 
 TICK_S, IDLE_TICK_S = 0.025, 0.5
-_LONGEST_ID = 256
 
 
 class Wiring:
@@ -67,12 +65,8 @@ class Wiring:
         self.ports: dict[str, OutPort] = {}
         self.ins: dict[str, Any] = {}  # wire id (`#<k>`: from the producer's replica k) -> InWire or DurableInWire
         self.outs: dict[str, Any] = {}  # wire id -> OutWire, SharedWire or DurableWire
-        self.foreign = {"malformed": 0, "refused": 0, "overflow": 0}
         self.applied: dict[str, tuple[int, int]] = {}
         self.is_live = False
-        self.is_told_to_go = False  # the process before has ended: what comes from outside is for us
-        self.is_draining = False
-        self._queue_limit = spec["settings"].get("queue", 1000)
         self._drain_s = spec["settings"].get("drain_timeout_s", 5.0)
         self._inputs, self._take, self._on_reject = inputs, take, on_reject
         self._codec = tensors.codec
@@ -92,7 +86,13 @@ class Wiring:
         self._offer_of: dict[str, InWire] = {}
         self._feeds: dict[str, list[InWire]] = {}
         self._checks = {name: port.checker() for name, port in inputs.items()}
-        self._outside = {name: ForeignInput(name, self._checks.get(name)) for name in spec["inputs"]}
+        self.outside = Outside(
+            {name: self._checks.get(name) for name in spec["inputs"]},
+            spec["settings"].get("queue", 1000),
+            take,
+            connection.publish,
+            self._clock.now_ns,
+        )
         self._leaving: list[Any] = []
         self._names: set[str] = set()  # of the ends of wires that the deploy has
         self._closed: dict[str, InWire] = {}
@@ -101,7 +101,6 @@ class Wiring:
         self._tick_at: asyncio.TimerHandle | None = None
         self._ack_due = False
         self._rewiring = asyncio.Lock()
-        self.on_malformed: Callable[[str, str], None] = lambda subject, why: None
         for name in spec["outputs"]:
             self.port(name)
         self._specs: dict[str, WireSpec] = {}
@@ -124,7 +123,7 @@ class Wiring:
     async def subscribe(self) -> None:
         """Listen; nothing is taken before `go_live`."""
         await self.connection.subscribe(subjects.ack(self.flow, self.node, "*", "*", "*"), self._on_ack)
-        await self.connection.subscribe(subjects.into(self.flow, self.node, ">"), self._on_foreign)
+        await self.connection.subscribe(subjects.into(self.flow, self.node, ">"), self.outside.on_message)
         await self.fetching.subscribe()
         async with self._rewiring:
             await self._set_ins(self._wires_in)
@@ -423,7 +422,7 @@ class Wiring:
         try:
             self.incoming.on_live(wires, data, time.monotonic())
         except Malformed as e:
-            self._malformed(subject, e)
+            self.outside.malformed(subject, e)
 
     def _on_offer(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
         wire = self._offer_of.get(subject)
@@ -432,7 +431,7 @@ class Wiring:
         try:
             self.incoming.on_offer(wire, data, time.monotonic())
         except Malformed as e:
-            self._malformed(subject, e)
+            self.outside.malformed(subject, e)
 
     def _on_ack(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
         wire = self._ack_of.get(subject)
@@ -441,62 +440,14 @@ class Wiring:
         try:
             wire.on_ack(Ack.unpack(data), time.monotonic())
         except Malformed as e:
-            self._malformed(subject, e)
+            self.outside.malformed(subject, e)
 
     def _is_forged(self, reply: str, headers: bytes) -> bool:
         """True for what the server published for somebody: it has headers or a reply subject."""
         if reply or headers:
-            self.foreign["refused"] += 1
+            self.outside.counts["refused"] += 1
             return True
         return False
-
-    def _malformed(self, subject: str, error: Exception) -> None:
-        self.foreign["malformed"] += 1
-        self.on_malformed(subject, str(error))
-
-    def _on_foreign(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
-        if not self.is_told_to_go or self.is_draining:
-            return
-        wire = self._outside.get(subject.rsplit(".", 1)[-1])
-        if headers:
-            self.foreign["refused"] += 1
-            return
-        if wire is None:
-            fault = f"no such input (it has: {', '.join(self._outside) or 'none'})"
-            self._malformed(subject, Malformed(fault))
-            self._answer(reply, {"ok": False, "error": fault})
-            return
-        try:
-            messages = _from_outside(data, self._clock.now_ns())
-        except Malformed as e:
-            self._malformed(subject, e)
-            self._answer(reply, {"ok": False, "error": str(e)})
-            return
-        if wire.queued + len(messages) > self._queue_limit:
-            self.foreign["overflow"] += len(messages)
-            self._answer(reply, {"ok": False, "error": f"the queue of {self._queue_limit} is full"})
-            return
-        self.inject(wire.in_port, messages, lambda: self._answer(reply, {"ok": True}))
-
-    def inject(self, port: str, messages: list[dict], then: Callable[[], None] | None = None) -> None:
-        """Queue messages from outside; `then` is called when the last is done.
-
-        Raises:
-            LookupError: no such input.
-        """
-        wire = self._outside.get(port)
-        if wire is None:
-            raise LookupError(f"no input '{port}' (it has: {', '.join(self._outside) or 'none'})")
-        wire.queued += len(messages)
-        works = [Foreign(wire, message) for message in messages]
-        if works:
-            works[-1].on_finished = then
-        self._take(works)
-
-    def _answer(self, reply: str, body: dict) -> None:
-        # A reply subject is the sender's choice: answer inboxes only, or a sender could have us speak on a wire.
-        if reply.startswith("_INBOX"):
-            self.connection.publish(reply, json.dumps(body).encode())
 
     def _take_items(self, items: list[Item]) -> None:
         self.fetching.take(items)
@@ -551,7 +502,7 @@ class Wiring:
         ports = [port.sent for port in self.ports.values()]
         owed = [len(wire.owed_messages()) for wire in self.outs.values()]
         taken = [count for wire in self.ins.values() for count in (wire.counts["taken"], wire.queued)]
-        return [*ports, *owed, *taken, *(wire.queued for wire in self._outside.values()), len(self.outs)]
+        return [*ports, *owed, *taken, *self.outside.queued(), len(self.outs)]
 
     def unacked(self) -> dict[str, int]:
         """Wire id -> messages that a reliable or durable wire still owes."""
@@ -610,29 +561,3 @@ def _named(spec: WireSpec) -> list[tuple[str, WireSpec]]:
     if spec.producer_replicas == 1 or spec.delivery == "durable":
         return [(spec.id, spec)]
     return [(f"{spec.id}#{k}", spec) for k in range(spec.producer_replicas)]
-
-
-def _from_outside(data: bytes, now_ns: int) -> list[dict]:
-    """What outsiders send: msgpack or JSON; one envelope, or an array of them; `{"payload": 5}` is enough.
-
-    Raises:
-        Malformed: neither.
-    """
-    value = json_foreign(data) if data[:1] in (b"{", b"[") else unpack_foreign(data, ext_hook=inline_alone)
-    found = value if isinstance(value, list) else [value]
-    messages = []
-    for one in found:
-        if not isinstance(one, dict) or "payload" not in one:
-            raise Malformed('not an envelope: a map with at least {"payload": ...}')
-        if not isinstance(one.get("topic", ""), str) or not isinstance(one.get("meta", {}), dict):
-            raise Malformed("an envelope's topic is a text, its meta a map")
-        kept = {key: one[key] for key in ("payload", "topic", "meta") if key in one}
-        for key in ("trace", "parent"):
-            if isinstance(one.get(key), str) and len(one[key]) <= _LONGEST_ID:
-                kept[key] = one[key]
-        for key in ("origin", "deadline"):
-            if type(one.get(key)) is int and 0 <= one[key] < 1 << 63:
-                kept[key] = one[key]
-        kept["ts"] = now_ns
-        messages.append(kept)
-    return messages

@@ -23,22 +23,12 @@ from flowcore.bus.envelope import unpack
 from flowcore.flow.format import format_flow
 from flowcore.runtime.control.nodes import StatusRequest, status
 from flowcore.runtime.host import Host
-from flowcore.runtime.options import HostOptions
 from flowcore.simulate.devices import make
 from flowcore.simulate.player import Broker, Player
 
 FLOWS = sorted(
     path for path in (Path(__file__).parents[2] / "flows").glob("*.json") if not path.name.endswith(".test.json")
 )
-
-
-@pytest.fixture
-async def host(tmp_path):
-    """A host on free ports."""
-    made = Host(HostOptions(folder=tmp_path / "data", nats_port=0, mqtt_port=0, drain_s=2.0))
-    await made.start()
-    yield made
-    await made.stop()
 
 
 def example(name: str, **env) -> dict:

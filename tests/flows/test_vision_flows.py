@@ -16,7 +16,7 @@ from flowcore_nodes.vision.line import Line
 from benchmarks.vision import bare, flow
 from flowcore.bus.envelope import unpack
 from flowcore.node.testing import drive
-from tests.flows.test_flows import deploy, example, free_port, host, json_lines  # noqa: F401 - host is a fixture
+from tests.flows.test_flows import deploy, example, free_port, json_lines
 from tests.nodes.vision.test_detect import scene
 
 BELT = "sim://conveyor?seed=5&fps=30&width=320&height=240&parts_per_s=1.6&crossing_s=2"
@@ -35,7 +35,7 @@ def once(lines: list[dict]) -> list[dict]:
     return [json.loads(line) for line in dict.fromkeys(map(json.dumps, lines))]
 
 
-async def test_detect_single_counts_keeps_pictures_and_clips(host, tmp_path):  # noqa: F811
+async def test_detect_single_counts_keeps_pictures_and_clips(host, tmp_path):
     """Parts cross the line in one direction; pictures show the press, and a clip can be watched."""
     await deploy(
         host, example("detect-single", CAMERA="sim://conveyor?seed=5&fps=15&width=320&height=240", FOLDER=str(tmp_path))
@@ -51,7 +51,7 @@ async def test_detect_single_counts_keeps_pictures_and_clips(host, tmp_path):  #
     assert cv2.VideoCapture(str(clip)).read()[0]
 
 
-async def test_what_the_processor_decides_comes_of_messages_alone_and_each_counts_once(host, tmp_path):  # noqa: F811
+async def test_what_the_processor_decides_comes_of_messages_alone_and_each_counts_once(host, tmp_path):
     """By MQTT, QoS 1, with all processes of the processor killed on the way; and beside it by NATS.
 
     What crossings there are is worked out once more from the messages that the edge sent.
@@ -95,7 +95,7 @@ async def test_what_the_processor_decides_comes_of_messages_alone_and_each_count
         assert once(lines)[-1]["counts"] == counts and {one["source"] for one in lines} == {"line-1/belt"}
 
 
-async def test_a_video_through_five_processes_gives_the_boxes_of_a_bare_loop(host, tmp_path):  # noqa: F811
+async def test_a_video_through_five_processes_gives_the_boxes_of_a_bare_loop(host, tmp_path):
     """Frame by frame; `python -m benchmarks.vision` compares the rates, too."""
     video = tmp_path / "walk.avi"
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (320, 240))
@@ -107,7 +107,7 @@ async def test_a_video_through_five_processes_gives_the_boxes_of_a_bare_loop(hos
     assert found == wanted and sum(map(len, wanted)) >= 8
 
 
-async def test_watch_raises_an_alarm_and_hides_who_it_was(host, tmp_path):  # noqa: F811
+async def test_watch_raises_an_alarm_and_hides_who_it_was(host, tmp_path):
     """Somebody walks through the room: one alarm, one end of it, and pictures on which nobody is to be told."""
     video = tmp_path / "walk.avi"
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (320, 240))
@@ -128,7 +128,7 @@ async def test_watch_raises_an_alarm_and_hides_who_it_was(host, tmp_path):  # no
     assert np.abs(image[person] - was[person]).mean() > 15 > 3 > np.abs(image[wall] - was[wall]).mean()
 
 
-async def test_photos_are_answered_with_who_is_on_them(host):  # noqa: F811
+async def test_photos_are_answered_with_who_is_on_them(host):
     port = free_port()
     await deploy(host, example("photos", PORT=port))
     url, picture = f"http://127.0.0.1:{port}/people", cv2.imencode(".jpg", scene(160))[1].tobytes()
@@ -144,7 +144,7 @@ async def test_photos_are_answered_with_who_is_on_them(host):  # noqa: F811
     assert person["class"] == "person" and person["box"][0] < 160 < person["box"][2]
 
 
-async def test_thumbnails_are_made_of_each_picture(host, tmp_path):  # noqa: F811
+async def test_thumbnails_are_made_of_each_picture(host, tmp_path):
     for number, (width, height) in enumerate(((400, 300), (200, 300), (64, 64))):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((height, width, 3), 60 * number + 60, np.uint8))
     await deploy(host, example("thumbnails", PICTURES=str(tmp_path), THUMBNAILS=str(tmp_path / "out")))

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from flowcore.runtime.host import Host
-from flowcore.runtime.options import HostOptions
 from flowcore.runtime.typelist import read
 from flowcore.runtime.zygote import ScriptZygote
 from tests.parity.ours import Driven
@@ -39,12 +37,3 @@ async def driven(types):
     finally:
         await zygote.stop()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
-async def host(tmp_path):
-    """A host on free ports."""
-    made = Host(HostOptions(folder=tmp_path / "data", nats_port=0, mqtt_port=0, drain_s=2.0))
-    await made.start()
-    yield made
-    await made.stop()

@@ -101,7 +101,7 @@ class Batcher:
         """Start nothing more; what is running is left to its end."""
         if self._alarm is not None:
             self._alarm.cancel()
-        self._free = 0
+        self._lanes.clear()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _dispatch(self) -> None:

@@ -1,7 +1,6 @@
 import datetime
 from collections.abc import Iterator
 from typing import Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import field_validator, model_validator
 
@@ -10,6 +9,7 @@ from flowcore.node.paths import MessagePath
 from flowcore_nodes.core.due import Due
 from flowcore_nodes.core.holding import PAYLOAD, Holding, HoldingConfig, message_of, parts_of
 from flowcore_nodes.core.path_fields import ReadPath
+from flowcore_nodes.core.zones import zone
 
 # What is kept of a message that waits.
 DUE_S, PARTS = range(2)
@@ -56,9 +56,10 @@ class DelayUntil(Holding):
 
         @field_validator("time_zone")
         @classmethod
-        def _is_zone(cls, zone: str) -> str:
-            _zone(zone)
-            return zone
+        def _is_zone(cls, name: str) -> str:
+            if name:
+                zone(name)
+            return name
 
         @model_validator(mode="after")
         def _may_come(self) -> "DelayUntil.Config":
@@ -76,7 +77,7 @@ class DelayUntil(Holding):
 
     def read_config(self) -> None:
         self._path = MessagePath(self.config.path).get
-        self._zone = _zone(self.config.time_zone)
+        self._zone = zone(self.config.time_zone) if self.config.time_zone else None
         self._times = sorted(map(_time_of_day, self.config.times))
 
     def adopt(self) -> None:
@@ -161,10 +162,3 @@ def _time_of_day(text: str) -> datetime.time:
     if time is None or time.tzinfo is not None or ":" not in text:
         raise ValueError(f"{text!r} is no time of day: write HH:MM or HH:MM:SS")
     return time
-
-
-def _zone(name: str) -> ZoneInfo | None:
-    try:
-        return ZoneInfo(name) if name else None
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"no time zone {name!r}: write it as Europe/Berlin") from None

@@ -2,7 +2,6 @@ import asyncio
 import hmac
 import json
 import secrets
-import ssl
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
@@ -12,6 +11,7 @@ from pydantic import field_validator
 from flowcore.node import Node, NodeConfig, Out, field
 from flowcore.node.formats import read
 from flowcore_nodes.core.http_front import REPLY, Front, RouteTaken, pattern
+from flowcore_nodes.core.tls import server_tls
 
 _AGAIN_S = 1.0
 
@@ -65,10 +65,7 @@ class HttpIn(Node):
 
     async def on_start(self) -> None:
         config = self.config
-        self._tls: ssl.SSLContext | None = None
-        if config.tls_cert:
-            self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            self._tls.load_cert_chain(config.tls_cert, config.tls_key or None, password="")
+        self._tls = server_tls(config.tls_cert, config.tls_key)
         self._waiting: dict[str, asyncio.Future[web.Response]] = {}
         self._in_work = 0
 

@@ -1,12 +1,13 @@
 import asyncio
 from datetime import UTC, datetime
 from typing import Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from croniter import croniter
 from pydantic import field_validator, model_validator
 
 from flowcore.node import In, Message, Node, NodeConfig, Out, field
+from flowcore_nodes.core.zones import TimeZone
 
 _LONGEST_NAP_S = 60.0  # the clock of a machine can be set: look at it again this often
 
@@ -39,7 +40,7 @@ class Inject(Node):
             "",
             description='Times, such as "*/5 8-17 * * mon-fri" (minute hour day month weekday [second]); empty: none',
         )
-        time_zone: str = field("UTC", description="Time zone of cron and of kind = now, such as Europe/Berlin")
+        time_zone: TimeZone = field("UTC", description="Time zone of cron and of kind = now, such as Europe/Berlin")
 
         @field_validator("every_s")
         @classmethod
@@ -54,15 +55,6 @@ class Inject(Node):
             if cron and (len(cron.split()) not in (5, 6) or not croniter.is_valid(cron)):
                 raise ValueError(f"{cron!r} is no cron expression: minute hour day month weekday [second]")
             return cron
-
-        @field_validator("time_zone")
-        @classmethod
-        def _is_time_zone(cls, name: str) -> str:
-            try:
-                ZoneInfo(name)
-            except (ZoneInfoNotFoundError, ValueError, OSError):
-                raise ValueError(f"no time zone {name!r}; write it as Europe/Berlin or UTC") from None
-            return name
 
         @model_validator(mode="after")
         def _one_rhythm(self) -> "Inject.Config":

@@ -4,12 +4,13 @@ import secrets
 from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from croniter import croniter
 from pydantic import field_validator, model_validator
 
 from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, field
+from flowcore_nodes.core.zones import TimeZone
 
 _LONGEST_NAP_S = 30.0  # the clock of a machine can be set, and another runtime can enable a job
 _LEASE_S = 60.0  # a run that nobody said is done is made again after so long
@@ -78,7 +79,7 @@ class Schedule(Node):
 
     class Config(NodeConfig):
         jobs: list[Job] = field(..., min_length=1, description="What is due when")
-        time_zone: str = field("UTC", description="Zone of all times, such as Europe/Berlin")
+        time_zone: TimeZone = field("UTC", description="Zone of all times, such as Europe/Berlin")
         holidays: list[str] = field([], description="Dates such as 2026-12-25, for jobs with on_holidays off")
         missed: Literal["once", "skip"] = field("once", description="Missed runs of a job: one is made up for, or none")
         late_s: float = field(60.0, gt=0, le=86_400, description="A run that is later counts as missed, in seconds")
@@ -90,15 +91,6 @@ class Schedule(Node):
             if twice := {name for name in names if names.count(name) > 1}:
                 raise ValueError(f"jobs have names of their own; twice: {', '.join(sorted(twice))}")
             return self
-
-        @field_validator("time_zone")
-        @classmethod
-        def _is_time_zone(cls, name: str) -> str:
-            try:
-                ZoneInfo(name)
-            except (ZoneInfoNotFoundError, ValueError, OSError):
-                raise ValueError(f"no time zone {name!r}; write it as Europe/Berlin or UTC") from None
-            return name
 
         @field_validator("holidays")
         @classmethod

@@ -1,7 +1,6 @@
 import asyncio
 import hmac
 import itertools
-import ssl
 from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -9,6 +8,7 @@ from pydantic import field_validator
 
 from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, field
 from flowcore.node.formats import BadPayload, Format, read, write
+from flowcore_nodes.core.tls import server_tls
 
 _AGAIN_S = 1.0
 
@@ -59,10 +59,7 @@ class WebsocketServer(Node):
 
     async def on_start(self) -> None:
         config = self.config
-        self._tls: ssl.SSLContext | None = None
-        if config.tls_cert:
-            self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            self._tls.load_cert_chain(config.tls_cert, config.tls_key or None, password="")
+        self._tls = server_tls(config.tls_cert, config.tls_key)
         self._clients: dict[str, web.WebSocketResponse] = {}
         self._numbers = itertools.count(1)
 

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 from pydantic import field_validator, model_validator
 
 from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, Outputs, field
+from flowcore_nodes.core.zones import TimeZone
 
 _KEPT = 2000  # who was told last: the oldest are forgotten
 
@@ -106,16 +107,7 @@ class Rules(Node):
     class Config(NodeConfig):
         rules: list[Rule] = field(description="The rules; each is looked at")
         ports: list[str] = field(["alarm"], min_length=1, description="Names of the outputs")
-        timezone: str = field("UTC", description="Of times of day: Europe/Berlin ...")
-
-        @field_validator("timezone")
-        @classmethod
-        def _is_zone(cls, name: str) -> str:
-            try:
-                ZoneInfo(name)
-            except (LookupError, ValueError, OSError):
-                raise ValueError(f"no time zone {name!r}; such as UTC or Europe/Berlin") from None
-            return name
+        time_zone: TimeZone = field("UTC", description="Zone of times of day, such as Europe/Berlin")
 
         @model_validator(mode="after")
         def _ports_are_there(self) -> "Rules.Config":
@@ -133,7 +125,7 @@ class Rules(Node):
     rest = Out(dict, "what no rule wants")
 
     def on_start(self) -> None:
-        self._zone = ZoneInfo(self.config.timezone)
+        self._zone = ZoneInfo(self.config.time_zone)
 
     def on_message(self, message: Message) -> Iterator[Any]:
         event = message.payload

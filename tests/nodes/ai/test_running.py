@@ -3,21 +3,8 @@
 import asyncio
 import json
 
-import pytest
-
 from flowcore.bus.envelope import unpack
-from flowcore.runtime.host import Host
-from flowcore.runtime.options import HostOptions
 from tests.nodes.ai import nets
-
-
-@pytest.fixture
-async def host(tmp_path):
-    """A host on free ports."""
-    made = Host(HostOptions(folder=tmp_path / "data", nats_port=0, mqtt_port=0, drain_s=2.0))
-    await made.start()
-    yield made
-    await made.stop()
 
 
 def flow(model) -> str:

@@ -8,18 +8,6 @@ import signal
 import aiomqtt
 import pytest
 
-from flowcore.runtime.host import Host
-from flowcore.runtime.options import HostOptions
-
-
-@pytest.fixture
-async def host(tmp_path):
-    """A host with its embedded broker on free ports."""
-    made = Host(HostOptions(folder=tmp_path / "data", nats_port=0, mqtt_port=0, drain_s=2.0))
-    await made.start()
-    yield made
-    await made.stop()
-
 
 def flow(path, qos: int) -> str:
     """mqtt-in, as the issue wants it killed, to a file."""

@@ -9,17 +9,8 @@ from pathlib import Path
 import pytest
 
 from flowcore.bus.envelope import pack, unpack
-from flowcore.runtime.host import Host, HostOptions
 
 FLOW = Path(__file__).parents[3] / "flows" / "uplink.json"
-
-
-@pytest.fixture
-async def host(tmp_path):
-    made = Host(HostOptions(folder=tmp_path / "data", nats_port=0, mqtt_port=0, drain_s=2.0))
-    await made.start()
-    yield made
-    await made.stop()
 
 
 @pytest.mark.survives("core/buffer", "an MQTT broker behind it (nats-server)", "peer restart", "killed in between")

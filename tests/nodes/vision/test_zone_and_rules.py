@@ -136,7 +136,7 @@ async def test_a_rule_holds_for_what_it_says(rule, events, hold):
 
 async def test_times_of_day_are_those_of_the_place():
     """05:30 in UTC is 07:30 in Berlin in summer."""
-    config = {"rules": [{"name": "r", "begin": "07:00", "end": "08:00"}], "timezone": "Europe/Berlin"}
+    config = {"rules": [{"name": "r", "begin": "07:00", "end": "08:00"}], "time_zone": "Europe/Berlin"}
     assert await decided(config, event(5.5)) == [("alarm", "r")]
 
 
@@ -164,7 +164,7 @@ async def test_rules_send_where_they_say():
         (Rules, {"rules": [{"name": "r"}, {"name": "r"}]}, "two rules are called 'r'"),
         (Rules, {"rules": [{"name": "r", "begin": "25:00", "end": "1:00"}]}, "a time of day is 22:00"),
         (Rules, {"rules": [{"name": "r", "begin": "20:00"}]}, "begin or end alone"),
-        (Rules, {"rules": [], "timezone": "Mars/Olympus"}, "no time zone 'Mars/Olympus'"),
+        (Rules, {"rules": [], "time_zone": "Mars/Olympus"}, "no time zone 'Mars/Olympus'"),
         (Zone, {"zones": []}, "no zone is set"),
         (Zone, {"zones": [ROOM, ROOM]}, "two zones are called 'room'"),
         (Zone, {"zones": [{"name": "a"}]}, "a polygon or a rectangle"),
