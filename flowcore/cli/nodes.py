@@ -16,7 +16,6 @@ def nodes(
     json: Json = False,
 ) -> None:
     """List the node types that are installed, or show one: ports, settings, what it needs."""
-    import dataclasses
     import difflib
 
     from flowcore.cli import out
@@ -38,7 +37,7 @@ def nodes(
         near = difflib.get_close_matches(type, list(types), n=1)
         hint = f"Did you mean {near[0]!r}?" if near else "List them: flowcore nodes"
         raise out.Failed(f"no node type {type!r}", hint)
-    out.result(text, json, types=[dataclasses.asdict(info) for info in chosen], problems=troubles)
+    out.result(text, json, types=[info.as_data() for info in chosen], problems=troubles)
 
 
 def _first_line(doc: str) -> str:

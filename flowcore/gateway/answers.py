@@ -21,11 +21,17 @@ STATUS = {
 """HTTP status of each error code of the control services."""
 
 
+_WORTH_COMPRESSING = 32 << 10
+
+
 def ok(body: Any, status: int = 200) -> web.Response:
-    """A JSON answer that nobody keeps."""
-    return web.Response(
+    """A JSON answer that nobody keeps; compressed where it is large and the browser takes that."""
+    answer = web.Response(
         text=json.dumps(body), status=status, content_type="application/json", headers={"Cache-Control": "no-store"}
     )
+    if answer.content_length and answer.content_length > _WORTH_COMPRESSING:
+        answer.enable_compression()
+    return answer
 
 
 def refusal(status: int, code: str, message: str, do: str, **more: Any) -> web.Response:

@@ -291,7 +291,7 @@ def unpack(values: dict[str, Any]) -> TypeList:
 
 
 def type_info(values: dict[str, Any]) -> NodeTypeInfo:
-    """A NodeTypeInfo from its `asdict`."""
+    """A NodeTypeInfo from its data (`as_data`, `asdict`)."""
     ports = {key: tuple(PortInfo(**port) for port in values[key]) for key in ("inputs", "outputs")}
     lists = {key: tuple(values[key]) for key in ("needs", "bus_publish", "bus_subscribe")}
     return NodeTypeInfo(**{**values, **ports, **lists})

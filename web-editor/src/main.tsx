@@ -9,6 +9,9 @@ import { load, openForm, toast } from "./state/editor";
 // For tests, and for who looks at it with the browser's tools.
 Object.assign(window, { flowcoreTakeIn: takeIn, flowcoreOpenForm: openForm });
 
-createRoot(document.getElementById("root")!).render(<App />);
+// Drawn once, when all is there: what it is made of was asked for before this code came (index.html).
+const begin = () => createRoot(document.getElementById("root")!).render(<App />);
 checkAsDrawn();
-load().catch((error: Error) => toast("error", "The flows could not be read", [error.message]));
+load()
+  .catch((error: Error) => toast("error", "The flows could not be read", [error.message]))
+  .then(begin);

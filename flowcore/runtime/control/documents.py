@@ -362,8 +362,6 @@ class Types(Answer):
 @operation("types")
 async def types(host: "Host", ask: TypesAsked) -> Types:
     """The node types that the hosts on this bus can run; a member says its own."""
-    import dataclasses
-
     known = host.types
     if ask.type is not None and ask.type not in known:
         import difflib
@@ -372,7 +370,7 @@ async def types(host: "Host", ask: TypesAsked) -> Types:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ControlError("unknown", f"no node type {ask.type!r}{hint}", do="List them: flowcore nodes")
     chosen = [info for name, info in sorted(known.items()) if ask.type in (None, name)]
-    return Types(types=[dataclasses.asdict(info) for info in chosen], problems=list(host.type_problems))
+    return Types(types=[info.as_data() for info in chosen], problems=list(host.type_problems))
 
 
 def _plain(value: Any) -> Any:

@@ -19,7 +19,7 @@ import socket
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from flowcore import __version__
@@ -199,7 +199,7 @@ class Presence:
         told = (types, sorted(names))
         if self.name == MAIN_HOST or told == self._told:
             return
-        about = {"types": [asdict(info) for _, info in sorted(types.items())], "secrets": told[1]}
+        about = {"types": [info.as_data() for _, info in sorted(types.items())], "secrets": told[1]}
         value = zlib.compress(json.dumps({**self._me, **about}).encode())
         self._described = await self._bucket.put(f"about.{self.name}", value)
         self._told = told

@@ -109,8 +109,9 @@ export function putTab(tab: Tab) {
 // Loading
 
 export async function load() {
-  const [types, flows] = await Promise.all([api.types(), api.flows()]);
-  const docs = await Promise.all(flows.map((flow) => api.flow(flow.flow)));
+  const listed = api.flows();
+  const documents = listed.then((flows) => Promise.all(flows.map((flow) => api.flow(flow.flow))));
+  const [types, flows, docs] = await Promise.all([api.types(), listed, documents]);
   const tabs: Record<string, Tab> = {};
   docs.forEach((found, k) => {
     if (found.document) tabs[found.flow] = fresh(found.document, found.revision, flows[k]!.wanted);
