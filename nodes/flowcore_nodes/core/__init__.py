@@ -1,4 +1,4 @@
-"""The nodes that every flow may use: inject, debug, function, switch, change, windows, joins, files, NATS."""
+"""The nodes that every flow may use: inject, debug, function, switch, change, windows, joins, files, NATS ..."""
 
 from flowcore.node import Node, hookimpl
 
@@ -31,6 +31,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.file_watch import FileWatch
     from flowcore_nodes.core.filter import Filter
     from flowcore_nodes.core.function import Function
+    from flowcore_nodes.core.geofence import Geofence
     from flowcore_nodes.core.http_in import HttpIn
     from flowcore_nodes.core.http_request import HttpRequest
     from flowcore_nodes.core.http_response import HttpResponse
@@ -45,6 +46,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.nats_in import NatsIn
     from flowcore_nodes.core.nats_out import NatsOut
     from flowcore_nodes.core.nats_request import NatsRequest
+    from flowcore_nodes.core.pattern import Pattern
     from flowcore_nodes.core.range import Range
     from flowcore_nodes.core.rate import Rate
     from flowcore_nodes.core.retry import Retry
@@ -73,6 +75,7 @@ def flowcore_node_types() -> list[type[Node]]:
         Inject, Debug, Function, JavaScript, Expression, Template, Switch, Change, Deadband, Aggregate,
         Threshold, Json, Split, Join, Batch, Sort, Sync, Rate, DelayUntil, Trigger,
         Range, Filter, Counter, Validate, StateMachine, Retry, Buffer, Schedule, ContextGet, ContextSet,
+        Geofence, Pattern,
         Csv, Xml, Yaml, Base64, Exec,
         FileIn, FileOut, FileWatch, Tail, NatsIn, NatsOut, NatsRequest,
         HttpIn, HttpResponse, HttpRequest, WebhookOut, WebsocketServer, WebsocketClient, SqlQuery, SqlInsert,

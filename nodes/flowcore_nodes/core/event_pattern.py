@@ -54,15 +54,22 @@ def expire(pattern: Pattern, runs: list[Run], now_s: float) -> tuple[list[Run], 
     Of those that began with the same event it is the one that got furthest, and none while another of them goes on.
     """
     going: list[Run] = []
-    over: dict[float, Run] = {}
+    over: list[Run] = []
     for run in runs:
         due_s = pattern.due_s(run)
-        if due_s is None or due_s >= now_s:
-            going.append(run)
-        elif len(run[EVENTS]) > len(over.get(run[STARTED_S], [0, 0, []])[EVENTS]):
-            over[run[STARTED_S]] = run
+        (going if due_s is None or due_s >= now_s else over).append(run)
+    if not over:
+        return going, over
     begun = {run[STARTED_S] for run in going}
-    return going, [run for run in over.values() if run[STARTED_S] not in begun]
+    return going, [run for run in furthest(over) if run[STARTED_S] not in begun]
+
+
+def furthest(runs: list[Run]) -> list[Run]:
+    """Of the runs that began with the same event the one that got furthest; those that began first come first."""
+    by_beginning: dict[float, Run] = {}
+    for run in sorted(runs, key=lambda run: len(run[EVENTS])):
+        by_beginning[run[STARTED_S]] = run
+    return [by_beginning[started_s] for started_s in sorted(by_beginning)]
 
 
 def advance(

@@ -1,21 +1,17 @@
 from collections import Counter
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import model_validator
 
 from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, Outputs, field
 from flowcore.node.paths import MessagePath
-from flowcore_nodes.core.comparisons import COMPARISONS, KINDS, TAKES_NO_VALUE, TAKES_TWO_VALUES
+from flowcore_nodes.core.conditions import Asked, Op, check_condition
 from flowcore_nodes.core.path_fields import ReadPath, ReadPathOrEmpty
 from flowcore_nodes.core.values import Operand, check_value
 
 _NAME, _SINCE_S, _TOPIC = range(3)  # what self.state holds of a machine, by key
 
 _ANY = "*"
-_Op = Literal[
-    "==", "!=", "<", "<=", ">", ">=", "has key", "between", "contains", "true", "false", "null", "not null", "is type",
-    "empty", "not empty",
-]  # fmt: skip
 
 
 class State(NodeConfig):
@@ -41,7 +37,7 @@ class Transition(NodeConfig):
     event: str = field("", description="The event that takes it, as text; empty: any message whose condition holds")
     to: str = field(..., min_length=1, description="The state it enters; its own name: it is entered again")
     path: ReadPath = field("payload", description="Condition: what is looked at, such as payload.temp_c")
-    op: _Op | None = field(None, description="Condition: how it is compared, as in a switch; empty: no condition")
+    op: Op | None = field(None, description="Condition: how it is compared, as in a switch; empty: no condition")
     value: Any = field(
         None,
         description='Condition: with what; a literal, {"$message": path}, {"$flow": key} or {"$global": key}',
@@ -55,14 +51,7 @@ class Transition(NodeConfig):
             if self.value is not None or not self.event:
                 raise ValueError("a transition needs an event, or a condition with op")
             return self
-        if self.op not in TAKES_NO_VALUE and self.value is None and self.op not in ("==", "!="):
-            raise ValueError(f"the condition {self.op!r} needs a value")
-        if self.op in TAKES_TWO_VALUES and self.value2 is None:
-            raise ValueError(f"the condition {self.op!r} needs value2")
-        if self.op == "is type" and self.value not in KINDS:
-            raise ValueError(f"no type {self.value!r}; it has: {', '.join(KINDS)}")
-        check_value(self.value)
-        check_value(self.value2)
+        check_condition(self.op, self.value, self.value2)
         return self
 
 
@@ -219,17 +208,14 @@ class _Way:
 
     def __init__(self, node: Node, transition: Transition) -> None:
         self.to, self._wanted = transition.to, transition.event
-        self._compare = COMPARISONS[transition.op] if transition.op else None
-        self._find = MessagePath(transition.path).find
-        self._value, self._value2 = Operand(node, transition.value), Operand(node, transition.value2)
+        self._condition: Asked | None = None
+        if transition.op is not None:
+            self._condition = Asked(node, transition.path, transition.op, transition.value, transition.value2)
 
     async def is_open(self, event: Any, message: Message) -> bool:
         if self._wanted and self._wanted != _as_text(event):
             return False
-        if self._compare is None:
-            return True
-        value, value2 = await self._value.fetch(message), await self._value2.fetch(message)
-        return self._compare(self._find(message), value, value2)
+        return self._condition is None or await self._condition.holds(message)
 
 
 def _as_text(event: Any) -> str:
