@@ -64,6 +64,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.template import Template
     from flowcore_nodes.core.threshold import Threshold
     from flowcore_nodes.core.trigger import Trigger
+    from flowcore_nodes.core.unit_conversion import UnitConversion
     from flowcore_nodes.core.validate import Validate
     from flowcore_nodes.core.webhook_out import WebhookOut
     from flowcore_nodes.core.websocket_client import WebsocketClient
@@ -75,7 +76,7 @@ def flowcore_node_types() -> list[type[Node]]:
         Inject, Debug, Function, JavaScript, Expression, Template, Switch, Change, Deadband, Aggregate,
         Threshold, Json, Split, Join, Batch, Sort, Sync, Rate, DelayUntil, Trigger,
         Range, Filter, Counter, Validate, StateMachine, Retry, Buffer, Schedule, ContextGet, ContextSet,
-        Geofence, Pattern,
+        Geofence, Pattern, UnitConversion,
         Csv, Xml, Yaml, Base64, Exec,
         FileIn, FileOut, FileWatch, Tail, NatsIn, NatsOut, NatsRequest,
         HttpIn, HttpResponse, HttpRequest, WebhookOut, WebsocketServer, WebsocketClient, SqlQuery, SqlInsert,
