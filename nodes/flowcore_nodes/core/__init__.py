@@ -26,6 +26,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.email_out import EmailOut
     from flowcore_nodes.core.exec import Exec
     from flowcore_nodes.core.expression import Expression
+    from flowcore_nodes.core.features import Features
     from flowcore_nodes.core.file_in import FileIn
     from flowcore_nodes.core.file_out import FileOut
     from flowcore_nodes.core.file_watch import FileWatch
@@ -76,7 +77,7 @@ def flowcore_node_types() -> list[type[Node]]:
         Inject, Debug, Function, JavaScript, Expression, Template, Switch, Change, Deadband, Aggregate,
         Threshold, Json, Split, Join, Batch, Sort, Sync, Rate, DelayUntil, Trigger,
         Range, Filter, Counter, Validate, StateMachine, Retry, Buffer, Schedule, ContextGet, ContextSet,
-        Geofence, Pattern, UnitConversion,
+        Geofence, Pattern, Features, UnitConversion,
         Csv, Xml, Yaml, Base64, Exec,
         FileIn, FileOut, FileWatch, Tail, NatsIn, NatsOut, NatsRequest,
         HttpIn, HttpResponse, HttpRequest, WebhookOut, WebsocketServer, WebsocketClient, SqlQuery, SqlInsert,
