@@ -50,6 +50,10 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.pattern import Pattern
     from flowcore_nodes.core.range import Range
     from flowcore_nodes.core.rate import Rate
+    from flowcore_nodes.core.redis_publish import RedisPublish
+    from flowcore_nodes.core.redis_stream_in import RedisStreamIn
+    from flowcore_nodes.core.redis_stream_out import RedisStreamOut
+    from flowcore_nodes.core.redis_subscribe import RedisSubscribe
     from flowcore_nodes.core.retry import Retry
     from flowcore_nodes.core.schedule import Schedule
     from flowcore_nodes.core.sort import Sort
@@ -82,5 +86,6 @@ def flowcore_node_types() -> list[type[Node]]:
         FileIn, FileOut, FileWatch, Tail, NatsIn, NatsOut, NatsRequest,
         HttpIn, HttpResponse, HttpRequest, WebhookOut, WebsocketServer, WebsocketClient, SqlQuery, SqlInsert,
         EmailOut, EmailDigest, ChatOut,
+        RedisStreamIn, RedisStreamOut, RedisSubscribe, RedisPublish,
         Catch, Status, Complete, SubflowStatus, LinkIn, LinkOut, LinkCall, Junction, Comment,
     ]  # fmt: skip

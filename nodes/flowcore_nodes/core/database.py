@@ -1,10 +1,8 @@
 """SQL databases as the SQL nodes see them: SQLite and PostgreSQL behind three calls.
 
 Values travel as parameters only, never as part of a statement: nothing that a message holds can be read as SQL. A
-statement names them (`:order`); what PostgreSQL wants (`$1`) is made of it once.
-
-    Refused   the statement, or a value, is wrong: trying again is of no use
-    Away      the database can't be reached, is busy or starting: trying again is
+statement names them (`:order`); what PostgreSQL wants (`$1`) is made of it once. Refused is a statement or a value that
+is wrong, Away a database that can't be reached, is busy or starting.
 """
 
 import asyncio
@@ -23,20 +21,12 @@ from uuid import UUID
 from pydantic import model_validator
 
 from flowcore.node import Node, NodeConfig, field
+from flowcore_nodes.core.patience import Away, Patience, Refused
 
 _CONNECT_S = 5.0
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 1.5
 
 # Quoted texts and names, comments and casts are stepped over; a name after a colon is a parameter.
 _PARAMETER = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|::|:([A-Za-z_]\w*)", re.DOTALL)
-
-
-class Refused(ValueError):
-    """The statement or a value is wrong."""
-
-
-class Away(ConnectionError):
-    """The database can't answer now."""
 
 
 class Database(NodeConfig):
@@ -337,29 +327,11 @@ class SqlNode(Node):
 
     async def on_start(self) -> None:
         self._driver = connection(self.config.database)
-        self._is_away = False
+        self._patience = Patience(self, str(self.config.database))
 
     async def on_stop(self) -> None:
         await self._driver.close()
 
     async def patiently(self, call: Any) -> Any:
         """What `call()` gives, as soon as the database is there. Raises Refused."""
-        wait_s = _FIRST_WAIT_S
-        while True:
-            try:
-                done = await call()
-                self._show("")
-                return done
-            except Away as e:
-                self._show(str(e))
-                await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
-
-    def _show(self, trouble: str) -> None:
-        where = self.config.database
-        if trouble and not self._is_away:
-            self.report(Away(f"{where}: {trouble}"))
-        if trouble or self._is_away:
-            text = f"trying again: {where}: {trouble}" if trouble else f"connected: {where}"
-            self.set_status(text, "error" if trouble else "ok")
-        self._is_away = bool(trouble)
+        return await self._patience.until_done(call)

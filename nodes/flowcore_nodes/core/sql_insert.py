@@ -5,7 +5,8 @@ from pydantic import field_validator, model_validator
 
 from flowcore.node import GiveUp, In, Message, NodeConfig, Out, field
 from flowcore.node.paths import MessagePath
-from flowcore_nodes.core.database import Database, Refused, SqlNode
+from flowcore_nodes.core.database import Database, SqlNode
+from flowcore_nodes.core.patience import Refused
 
 _NAME = re.compile(r"[A-Za-z_]\w{0,62}")
 

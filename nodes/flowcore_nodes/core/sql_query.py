@@ -3,7 +3,8 @@ from typing import Any, Literal
 
 from flowcore.node import GiveUp, In, Message, NodeConfig, Out, field
 from flowcore.node.paths import MessagePath
-from flowcore_nodes.core.database import Database, Refused, SqlNode, names_of
+from flowcore_nodes.core.database import Database, SqlNode, names_of
+from flowcore_nodes.core.patience import Refused
 
 
 class SqlQuery(SqlNode):

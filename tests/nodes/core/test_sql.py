@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from flowcore_nodes.core.database import Refused, names_of
+from flowcore_nodes.core.database import names_of
+from flowcore_nodes.core.patience import Refused
 from flowcore_nodes.core.sql_insert import SqlInsert
 from flowcore_nodes.core.sql_query import SqlQuery
 
