@@ -7,6 +7,7 @@ from flowcore.node import Node, hookimpl
 def flowcore_node_types() -> list[type[Node]]:
     """The core node types."""
     from flowcore_nodes.core.aggregate import Aggregate
+    from flowcore_nodes.core.anomaly import Anomaly
     from flowcore_nodes.core.base64 import Base64
     from flowcore_nodes.core.batch import Batch
     from flowcore_nodes.core.buffer import Buffer
@@ -81,7 +82,7 @@ def flowcore_node_types() -> list[type[Node]]:
         Inject, Debug, Function, JavaScript, Expression, Template, Switch, Change, Deadband, Aggregate,
         Threshold, Json, Split, Join, Batch, Sort, Sync, Rate, DelayUntil, Trigger,
         Range, Filter, Counter, Validate, StateMachine, Retry, Buffer, Schedule, ContextGet, ContextSet,
-        Geofence, Pattern, Features, UnitConversion,
+        Geofence, Pattern, Features, Anomaly, UnitConversion,
         Csv, Xml, Yaml, Base64, Exec,
         FileIn, FileOut, FileWatch, Tail, NatsIn, NatsOut, NatsRequest,
         HttpIn, HttpResponse, HttpRequest, WebhookOut, WebsocketServer, WebsocketClient, SqlQuery, SqlInsert,
