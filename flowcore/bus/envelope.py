@@ -132,7 +132,7 @@ def unpack(data: bytes, *, limit: int = MAX_FRAME, ext_hook: Callable[[int, byte
     try:
         return msgpack.unpackb(data, strict_map_key=False, max_ext_len=limit, ext_hook=ext_hook)
     except Exception as e:  # msgpack raises half a dozen unrelated types
-        raise Malformed(f"not msgpack: {e or type(e).__name__}") from None
+        raise Malformed(f"not msgpack: {str(e) or type(e).__name__}") from None
 
 
 def unpack_foreign(
@@ -179,7 +179,7 @@ def unpack_foreign(
     except Malformed:
         raise
     except Exception as e:
-        raise Malformed(f"not msgpack: {e or type(e).__name__}") from None
+        raise Malformed(f"not msgpack: {str(e) or type(e).__name__}") from None
     check_depth(value)
     return value
 

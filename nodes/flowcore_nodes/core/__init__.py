@@ -45,6 +45,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.link_call import LinkCall
     from flowcore_nodes.core.link_in import LinkIn
     from flowcore_nodes.core.link_out import LinkOut
+    from flowcore_nodes.core.msgpack import Msgpack
     from flowcore_nodes.core.nats_in import NatsIn
     from flowcore_nodes.core.nats_out import NatsOut
     from flowcore_nodes.core.nats_request import NatsRequest
@@ -83,7 +84,7 @@ def flowcore_node_types() -> list[type[Node]]:
         Threshold, Json, Split, Join, Batch, Sort, Sync, Rate, DelayUntil, Trigger,
         Range, Filter, Counter, Validate, StateMachine, Retry, Buffer, Schedule, ContextGet, ContextSet,
         Geofence, Pattern, Features, Anomaly, UnitConversion,
-        Csv, Xml, Yaml, Base64, Exec,
+        Csv, Xml, Yaml, Msgpack, Base64, Exec,
         FileIn, FileOut, FileWatch, Tail, NatsIn, NatsOut, NatsRequest,
         HttpIn, HttpResponse, HttpRequest, WebhookOut, WebsocketServer, WebsocketClient, SqlQuery, SqlInsert,
         EmailOut, EmailDigest, ChatOut,

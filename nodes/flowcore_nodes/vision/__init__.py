@@ -14,6 +14,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.vision.decode import Decode
     from flowcore_nodes.vision.encode import Encode
     from flowcore_nodes.vision.from_message import FromMessage
+    from flowcore_nodes.vision.jpeg_frames import JpegFrames
     from flowcore_nodes.vision.letterbox import Letterbox
     from flowcore_nodes.vision.line import Line
     from flowcore_nodes.vision.motion import Motion
@@ -38,6 +39,7 @@ def flowcore_node_types() -> list[type[Node]]:
         Decode,
         Encode,
         FromMessage,
+        JpegFrames,
         Letterbox,
         Line,
         Motion,
