@@ -78,6 +78,8 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.websocket_server import WebsocketServer
     from flowcore_nodes.core.xml import Xml
     from flowcore_nodes.core.yaml import Yaml
+    from flowcore_nodes.core.zmq_in import ZmqIn
+    from flowcore_nodes.core.zmq_out import ZmqOut
 
     return [
         Inject, Debug, Function, JavaScript, Expression, Template, Switch, Change, Deadband, Aggregate,
@@ -88,6 +90,6 @@ def flowcore_node_types() -> list[type[Node]]:
         FileIn, FileOut, FileWatch, Tail, NatsIn, NatsOut, NatsRequest,
         HttpIn, HttpResponse, HttpRequest, WebhookOut, WebsocketServer, WebsocketClient, SqlQuery, SqlInsert,
         EmailOut, EmailDigest, ChatOut,
-        RedisStreamIn, RedisStreamOut, RedisSubscribe, RedisPublish,
+        RedisStreamIn, RedisStreamOut, RedisSubscribe, RedisPublish, ZmqIn, ZmqOut,
         Catch, Status, Complete, SubflowStatus, LinkIn, LinkOut, LinkCall, Junction, Comment,
     ]  # fmt: skip
