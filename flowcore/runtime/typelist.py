@@ -1,6 +1,6 @@
 """The node types that are installed, as data. Also a program, so that a host reads them without importing a node.
 
-    python -m flowcore.runtime.typelist      prints one JSON object: {"types": [...], "problems": [...], "watch": [...]}
+    python -m flowcore.runtime.typelist PACKAGE      prints one JSON object: what the plug-ins in that package bring
 
 A plug-in is an entry point in group `flowcore`. One that cannot be imported is a problem of its own and hides no other;
 so is a type that two plug-ins bring, which then neither does. `code` stands for the source of a type: a hash over its
@@ -29,8 +29,7 @@ import pluggy
 from flowcore.flow.types import NodeTypeInfo, PortInfo
 from flowcore.node import hookspecs
 from flowcore.node.node import Node
-
-GROUP = "flowcore"
+from flowcore.runtime.typecache import GROUP, MADE_OF, Recorder, brought_twice, installed
 
 
 @dataclass(frozen=True)
@@ -117,12 +116,15 @@ def _config_version(node: type[Node]) -> int:
     return version
 
 
-def read() -> TypeList:
-    """Import every plug-in and list its types. Imports node code: a host calls the program instead."""
+def read(package: str = "") -> TypeList:
+    """Import every plug-in, or those in one top-level package, and list their types.
+
+    It imports node code: a host calls the program instead.
+    """
     found = TypeList()
     brought: dict[str, list[tuple[str, type[Node], str, str]]] = {}
     watch: set[str] = set(path for path in sys.path if path.endswith("site-packages"))
-    for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda e: e.name):
+    for entry in _entries(package):
         distribution = entry.dist.name if entry.dist else ""
         version = entry.dist.version if entry.dist else ""
         watch.update(_folders(entry.module))
@@ -133,10 +135,7 @@ def read() -> TypeList:
             found.problems.append(PluginProblem(entry.name, _one_line(e), traceback.format_exc()))
     for name, bringers in brought.items():
         if len(bringers) > 1:
-            plugins = " and ".join(plugin for plugin, *_ in bringers)
-            found.problems.append(
-                PluginProblem(bringers[0][0], f"type {name} is brought by {plugins}: neither is used")
-            )
+            found.problems.append(PluginProblem(**brought_twice(name, (plugin for plugin, *_ in bringers))))
             continue
         plugin, node, distribution, version = bringers[0]
         try:
@@ -149,19 +148,14 @@ def read() -> TypeList:
         except Exception as e:
             found.problems.append(PluginProblem(plugin, f"type {name}: {_one_line(e)}", traceback.format_exc()))
     found.watch = sorted(watch)
-    found.installed = _installed(path for path in sys.path if path.endswith("site-packages"))
+    found.installed = installed(path for path in sys.path if path.endswith("site-packages"))
     return found
 
 
-def _installed(folders: Iterable[str]) -> str:
-    """A hash over what pip writes beside the packages: metadata folders and path files, with their times."""
-    entries = sorted(
-        (entry.name, entry.stat().st_mtime_ns)
-        for folder in folders
-        for entry in Path(folder).glob("*")
-        if entry.suffix in (".dist-info", ".egg-info", ".egg-link", ".pth")
-    )
-    return hashlib.sha256(repr(entries).encode()).hexdigest()[:16]
+def _entries(package: str) -> list[importlib.metadata.EntryPoint]:
+    """The plug-ins, in order; of one top-level package if that is named."""
+    found = importlib.metadata.entry_points(group=GROUP)
+    return sorted((e for e in found if package in ("", e.module.partition(".")[0])), key=lambda e: e.name)
 
 
 def _ask(entry: importlib.metadata.EntryPoint) -> list[type[Node]]:
@@ -272,9 +266,10 @@ def _drop_young_bytecode(folder: Path) -> None:
 # What goes between the program and the host
 
 
-def pack(found: TypeList) -> str:
-    """The list as the program prints it."""
-    return json.dumps(asdict(found))
+def pack(found: TypeList) -> dict[str, Any]:
+    """The list as the program prints it, as JSON."""
+    types = {name: info.as_data() for name, info in found.types.items()}
+    return vars(found) | {"types": types, "problems": [asdict(problem) for problem in found.problems]}
 
 
 def unpack(values: dict[str, Any]) -> TypeList:
@@ -297,16 +292,18 @@ def type_info(values: dict[str, Any]) -> NodeTypeInfo:
     return NodeTypeInfo(**{**values, **ports, **lists})
 
 
-def main() -> None:
+def main(package: str) -> None:
     """Print the list; what plug-ins print while they are imported is dropped."""
+    began_ns, recorder = time.time_ns(), Recorder()
     sys.dont_write_bytecode = True
-    for entry in importlib.metadata.entry_points(group=GROUP):
+    for entry in _entries(package):
         for folder in _folders(entry.module):
             _drop_young_bytecode(Path(folder))
     with redirect_stdout(io.StringIO()):
-        found = read()
-    print(pack(found), flush=True)
+        found = read(package)
+    parts = recorder.made_of((folder for folder in found.watch if not folder.endswith("site-packages")), began_ns)
+    print(json.dumps(pack(found) | {MADE_OF: parts}), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -1,6 +1,6 @@
 """Keeps the list of node types new while the host runs: packages installed, upgraded, edited, broken and mended.
 
-The list is read by a short-lived program (`typelist`), so the host never imports a node. What cannot be imported now
+The list is read by a short-lived program (`typecache`), so the host never imports a node. What cannot be imported now
 keeps the types it brought before, and says so: whoever runs them goes on.
 """
 
@@ -83,7 +83,7 @@ class TypeWatch:
 
     async def _read(self) -> TypeList:
         try:
-            found = unpack(await ask_program("flowcore.runtime.typelist", self._environ, READ_TIMEOUT_S))
+            found = unpack(await ask_program("flowcore.runtime.typecache", self._environ, READ_TIMEOUT_S))
         except (ProgramFailed, KeyError, TypeError) as e:
             problem = PluginProblem("", "the list of node types could not be read", str(e))
             return replace(self.known, problems=[problem])
