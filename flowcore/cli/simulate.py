@@ -1,10 +1,11 @@
-"""`flowcore simulate [DEVICES]`: play devices that publish over MQTT and obey commands."""
+"""`flowcore simulate [NAME]...`: play devices that publish over MQTT, and stations that are spoken to."""
 
-import contextlib
 import os
 import signal
+from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 import typer
@@ -17,8 +18,16 @@ if TYPE_CHECKING:
 
 
 def simulate(
-    devices: Annotated[str, typer.Argument(help="What to play, by the name its plug-in gives it.")] = "machines",
-    machines: Annotated[int, typer.Option("--machines", "-n", min=1, max=10_000, help="How many of them.")] = 3,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="What to play; see --list. Else machines.")
+    ] = None,
+    machines: Annotated[
+        int, typer.Option("--machines", "-n", min=1, max=10_000, help="How many of each that publishes over MQTT.")
+    ] = 3,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=PORT", help="Port of one that listens, in place of its usual one; 0: any."),
+    ] = None,
     rate: Annotated[float, typer.Option(min=0.001, max=100_000, help="Readings a second of each.")] = 1.0,
     seed: Annotated[int, typer.Option(help="What chance begins with: the same seed plays the same.")] = 1,
     count: Annotated[int | None, typer.Option(min=1, help="End after so many readings in all.")] = None,
@@ -39,24 +48,27 @@ def simulate(
     data: Data = DATA,
     json: Json = False,
 ) -> None:
-    """Play devices over MQTT: they drift, spike and drop out, the same way for the same seed, and obey commands."""
+    """Play devices, alike for one seed: they publish over MQTT, or are spoken to: Modbus, OPC UA, HTTP, serial, BLE."""
     import asyncio
 
     try:
-        from flowcore.simulate.devices import UnknownDevices, installed, make
+        from flowcore.simulate.devices import At, CantServe, UnknownDevices, installed, is_station, make
         from flowcore.simulate.player import NoBroker, Player
     except ModuleNotFoundError as e:
         raise out.Failed(f"{e.name} is not installed", "Install it: pip install 'flowcore[iot]'") from None
 
     if list_:
         found = installed()
-        out.result("\n".join([*sorted(found.devices), *found.problems]), json, devices=sorted(found.devices))
+        lines = [f"{name}: {', '.join(one)}" if isinstance(one, tuple) else name for name, one in found.devices.items()]
+        out.result("\n".join([*sorted(lines), *found.problems]), json, devices=sorted(found.devices))
         return
     try:
-        played = make(devices, machines, seed)
+        made = [one for name in dict.fromkeys(names or ["machines"]) for one in make(name, machines, seed)]
     except UnknownDevices as e:
         raise out.Misused(str(e), "See: flowcore simulate --list") from None
-    broker = _broker(url, user, password, ca) if url else _embedded(data)
+    made = list({one.name: one for one in made}.values())
+    stations, played = [one for one in made if is_station(one)], [one for one in made if not is_station(one)]
+    ports = _ports(at or [], [one.name for one in stations])
 
     def say(line: str) -> None:
         if json:
@@ -64,17 +76,31 @@ def simulate(
         else:
             out.show(line)
 
-    player = Player(broker, played, rate_hz=rate, count=count, qos=qos, on_event=say)
-    if not json:
-        names = ", ".join(one.name for one in played[:5]) + (", .." if len(played) > 5 else "")
+    def listens(name: str, where: str) -> None:
+        if json:
+            out.line({"device": name, "listens": where})
+        else:
+            out.show(f"{name} listens: {where}")
+
+    broker = (_broker(url, user, password, ca) if url else _embedded(data)) if played else None
+    player = None
+    if broker is not None:
+        player = Player(broker, played, rate_hz=rate, count=count, qos=qos, on_event=say)
+    if player is not None and broker is not None and not json:
+        some = ", ".join(one.name for one in played[:5]) + (", .." if len(played) > 5 else "")
         where = f"{'mqtts' if broker.tls else 'mqtt'}://{broker.host}:{broker.port}"
-        out.show(f"playing {names} at {where}, {rate:g} readings/s each; Ctrl-C ends")
+        out.show(f"playing {some} at {where}, {rate:g} readings/s each; Ctrl-C ends")
+    serving = [
+        one.serve(At(ports.get(one.name), data / "simulated", partial(listens, one.name), say)) for one in stations
+    ]
     try:
-        done = asyncio.run(_play(player))
+        done = asyncio.run(_play(player, serving))
     except NoBroker as e:
         raise out.Failed(str(e), "Is it up, and are user and password right?") from None
+    except CantServe as e:
+        raise out.Failed(str(e), "Another port: --at NAME=PORT") from None
     out.result(
-        f"{done.published} readings published, {done.commands} commands obeyed",
+        f"{done.published} readings published, {done.commands} commands obeyed" if player else "ended",
         json,
         published=done.published,
         commands=done.commands,
@@ -82,16 +108,41 @@ def simulate(
     )
 
 
-async def _play(player: "Player") -> "Played":
-    """Play until the end, Ctrl-C or SIGTERM."""
+def _ports(given: list[str], names: list[str]) -> dict[str, int]:
+    """What `--at` says. Raises Misused."""
+    ports = {}
+    for one in given:
+        name, _, port = one.partition("=")
+        if not port.isdecimal() or int(port) > 65535:
+            raise out.Misused(f"--at {one!r} is not NAME=PORT", "For example: --at air=5020")
+        if name not in names:
+            raise out.Misused(f"--at {one!r}: nothing of that name listens", f"There is: {', '.join(names) or 'none'}")
+        ports[name] = int(port)
+    return ports
+
+
+async def _play(player: "Player | None", serving: "list[Coroutine[Any, Any, None]]") -> "Played":
+    """Play until the end of the player, Ctrl-C or SIGTERM; what fails ends all."""
     import asyncio
 
-    loop, playing = asyncio.get_running_loop(), asyncio.ensure_future(player.run())
+    from flowcore.simulate.player import Played
+
+    loop, tasks = asyncio.get_running_loop(), [asyncio.ensure_future(one) for one in serving]
+    if player is not None:
+        tasks.append(asyncio.ensure_future(player.run()))
+    over = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, playing.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await playing
-    return player.played
+        loop.add_signal_handler(number, over.set)
+    waiting = asyncio.ensure_future(over.wait())
+    try:
+        done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for one in done:
+            one.result()
+    finally:
+        for task in (waiting, *tasks):
+            task.cancel()
+        await asyncio.gather(waiting, *tasks, return_exceptions=True)
+    return player.played if player is not None else Played()
 
 
 def _embedded(data: Path) -> "Broker":

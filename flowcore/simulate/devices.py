@@ -1,6 +1,7 @@
 """What a simulated device is, and the hook by which a package brings some.
 
     UnknownDevices   no plug-in has devices of that name
+    CantServe        a device can't be where it should: its port is taken, its library is not installed
 
 A package names an object in the entry-point group `flowcore_simulators`; the object has the hook:
 
@@ -11,14 +12,16 @@ A package names an object in the entry-point group `flowcore_simulators`; the ob
 
     plugin = Plugin()      # pyproject: [project.entry-points.flowcore_simulators]  acme = "acme.ovens:plugin"
 
-and `flowcore simulate ovens` plays them.
+and `flowcore simulate ovens` plays them. A device publishes over MQTT; a station is spoken to, in whichever protocol it
+has. A name may also stand for several others: `{"bakery": ("ovens", "scales")}`.
 """
 
 import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, TypeGuard
 
 import pluggy
 
@@ -48,8 +51,47 @@ class Device(Protocol):
         """Obey a command; returns a line for people about what it did, None when it was not for this device."""
 
 
-MakeDevice = Callable[[int, int], Device]
-"""Makes device number n (from 1) of a run with a seed."""
+@dataclass(frozen=True)
+class At:
+    """Where a station is to be.
+
+    Attributes:
+        port: to listen at; None: its usual one, 0: any.
+        folder: for what has a name in the file system, such as a serial port.
+        listens: to be called once with where it is, for people: "modbus tcp 127.0.0.1:5020".
+        says: to be called with a line for people about what was asked of it.
+    """
+
+    port: int | None
+    folder: Path
+    listens: Callable[[str], None]
+    says: Callable[[str], None]
+
+
+class Station(Protocol):
+    """One simulated device that others speak to.
+
+    Attributes:
+        name: unique among what is played at once.
+    """
+
+    name: str
+
+    async def serve(self, at: At) -> None:
+        """Be there until cancelled. Raises CantServe."""
+
+
+MakeDevice = Callable[[int, int], Device | Station] | tuple[str, ...]
+"""Makes device number n (from 1) of a run with a seed; or names of others."""
+
+
+def is_station(one: Device | Station) -> TypeGuard[Station]:
+    """Whether it is spoken to."""
+    return hasattr(one, "serve")
+
+
+class CantServe(OSError):
+    """See above."""
 
 
 class Spec:
@@ -104,8 +146,8 @@ def installed() -> Found:
     return Found(devices, problems)
 
 
-def make(name: str, count: int, seed: int) -> list[Device]:
-    """Devices 1 to `count` of one kind.
+def make(name: str, count: int, seed: int) -> list[Device | Station]:
+    """What has that name: devices 1 to `count` of a kind, a station, or all that the name stands for.
 
     Raises:
         UnknownDevices: no plug-in brings that kind.
@@ -113,4 +155,8 @@ def make(name: str, count: int, seed: int) -> list[Device]:
     found = installed()
     if name not in found.devices:
         raise UnknownDevices(name, found.devices, found.problems)
-    return [found.devices[name](number, seed) for number in range(1, count + 1)]
+    maker = found.devices[name]
+    if isinstance(maker, tuple):
+        return [made for one in maker for made in make(one, count, seed)]
+    first = maker(1, seed)
+    return [first] if is_station(first) else [first, *(maker(number, seed) for number in range(2, count + 1))]

@@ -1,4 +1,4 @@
-"""Machines and devices: MQTT, TCP, UDP, serial ports, and the simulated machines of `flowcore simulate`."""
+"""Machines and devices: MQTT, Modbus, OPC UA, Bluetooth LE, TCP, UDP, serial ports, and those that are simulated."""
 
 from flowcore.node import Node, hookimpl
 
@@ -6,10 +6,15 @@ from flowcore.node import Node, hookimpl
 @hookimpl
 def flowcore_node_types() -> list[type[Node]]:
     """The node types of this folder."""
+    from flowcore_nodes.iot.ble_device import BleDevice
+    from flowcore_nodes.iot.ble_scan import BleScan
     from flowcore_nodes.iot.modbus_read import ModbusRead
     from flowcore_nodes.iot.modbus_write import ModbusWrite
     from flowcore_nodes.iot.mqtt_in import MqttIn
     from flowcore_nodes.iot.mqtt_out import MqttOut
+    from flowcore_nodes.iot.opcua_read import OpcuaRead
+    from flowcore_nodes.iot.opcua_subscribe import OpcuaSubscribe
+    from flowcore_nodes.iot.opcua_write import OpcuaWrite
     from flowcore_nodes.iot.serial import Serial
     from flowcore_nodes.iot.tcp_in import TcpIn
     from flowcore_nodes.iot.tcp_out import TcpOut
@@ -19,4 +24,4 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.iot.udp_request import UdpRequest
 
     return [MqttIn, MqttOut, TcpIn, TcpOut, TcpRequest, UdpIn, UdpOut, UdpRequest, Serial,
-            ModbusRead, ModbusWrite]  # fmt: skip
+            ModbusRead, ModbusWrite, OpcuaRead, OpcuaWrite, OpcuaSubscribe, BleScan, BleDevice]  # fmt: skip
