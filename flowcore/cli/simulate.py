@@ -67,7 +67,8 @@ def simulate(
     except UnknownDevices as e:
         raise out.Misused(str(e), "See: flowcore simulate --list") from None
     made = list({one.name: one for one in made}.values())
-    stations, played = [one for one in made if is_station(one)], [one for one in made if not is_station(one)]
+    stations = [one for one in made if is_station(one)]
+    played: list[Any] = [one for one in made if not is_station(one)]
     ports = _ports(at or [], [one.name for one in stations])
 
     def say(line: str) -> None:
@@ -127,7 +128,8 @@ async def _play(player: "Player | None", serving: "list[Coroutine[Any, Any, None
 
     from flowcore.simulate.player import Played
 
-    loop, tasks = asyncio.get_running_loop(), [asyncio.ensure_future(one) for one in serving]
+    loop = asyncio.get_running_loop()
+    tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(one) for one in serving]
     if player is not None:
         tasks.append(asyncio.ensure_future(player.run()))
     over = asyncio.Event()

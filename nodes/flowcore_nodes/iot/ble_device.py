@@ -1,4 +1,5 @@
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from pydantic import field_validator, model_validator
@@ -96,7 +97,7 @@ class BleDevice(Node):
             self._client = client
             self._link.up()
             if self._gone_s:
-                away_s = self.now_s() - self._gone_s
+                away_s = time.monotonic() - self._gone_s
                 await self.send({"device": config.device, "seconds": round(away_s, 3)}, port="missed")
             asking = [
                 asyncio.create_task(self._ask(client, one))
@@ -109,7 +110,7 @@ class BleDevice(Node):
                 for one in done:
                     one.result()
             finally:
-                self._client, self._gone_s = None, self.now_s()
+                self._client, self._gone_s = None, time.monotonic()
                 for one in (ended, *asking):
                     one.cancel()
 

@@ -99,7 +99,7 @@ def client(address: str) -> type[BaseBleakClient]:
             except BaseException:
                 writer.close()
                 raise
-            told = json.loads(line) if line else {"error": "the device does not answer"}
+            told: dict[str, Any] = json.loads(line) if line else {"error": "the device does not answer"}
             if "services" not in told:
                 writer.close()
                 raise BleakError(told["error"])

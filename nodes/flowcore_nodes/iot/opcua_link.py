@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from asyncua import Client, ua
 from asyncua.common.utils import ServiceError
@@ -133,28 +132,28 @@ async def opened(server: Server, kept_in: Path | None = None, keep_s: float = 60
 
 
 async def _secure(client: Client, server: Server) -> None:
-    certificate = await _loaded(uacrypto.load_certificate, "certificate", server.certificate)
-    await _loaded(uacrypto.load_private_key, "key", server.key, server.key_password or None)
-    if server.server_certificate:
-        await _loaded(uacrypto.load_certificate, "server_certificate", server.server_certificate)
+    ours = await _file("certificate", server.certificate)
+    key = await _file("key", server.key, server.key_password or None)
+    theirs = await _file("server_certificate", server.server_certificate) if server.server_certificate else None
+    certificate = await uacrypto.load_certificate(ours.path_or_content, ours.extension)
     # The server compares what we call ourselves with what the certificate says.
     with contextlib.suppress(x509.ExtensionNotFound):
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        client.application_uri = next(
-            iter(names.get_values_for_type(x509.UniformResourceIdentifier)), client.application_uri
-        )
-    await client.set_security(
-        getattr(security_policies, f"SecurityPolicy{server.policy}"),
-        server.certificate,
-        server.key,
-        server.key_password or None,
-        server.server_certificate or None,
-        _MODES[server.security],
-    )
+        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+        client.application_uri = next(iter(uris), client.application_uri)
+    policy = getattr(security_policies, f"SecurityPolicy{server.policy}")
+    await client.set_security(policy, ours, key, key.password, theirs, _MODES[server.security])
 
 
-async def _loaded(load: Any, name: str, path: str, *options: Any) -> Any:
+async def _file(name: str, path: str, password: str | None = None) -> uacrypto.CertProperties:
+    """A file's content, and whether it is PEM or DER, whatever it is called. Raises Refused when it is not right."""
     try:
-        return await load(Path(path), *options)
+        content = await asyncio.to_thread(Path(path).read_bytes)
+        made = uacrypto.CertProperties(content, "pem" if b"-----BEGIN" in content else "der", password)
+        if name == "key":
+            await uacrypto.load_private_key(content, password, made.extension)
+        else:
+            await uacrypto.load_certificate(content, made.extension)
     except (OSError, ValueError, TypeError) as e:
         raise Refused(f"{name} {path!r}: {getattr(e, 'strerror', None) or e}") from None
+    return made

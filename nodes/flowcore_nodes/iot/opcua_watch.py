@@ -126,7 +126,8 @@ class Watch(Subscription):
     async def _republish_gaps(self, available: Sequence[int]) -> bool:
         # asyncua 2.1 goes on asking until it hears BadMessageNotAvailable, which its own server never says.
         for number in sorted(available):
-            message = await self.server.republish(self.subscription_id, number)  # type: ignore[union-attr]
+            session: Any = self.server
+            message = await session.republish(self.subscription_id, number)
             await self.publish_callback(ua.PublishResult(self.subscription_id, NotificationMessage=message))
         return True
 

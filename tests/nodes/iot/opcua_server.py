@@ -34,7 +34,7 @@ async def main(port: int, folder: Path | None) -> None:
     if folder is not None:
         await server.set_application_uri("urn:plant:server")
         await server.load_certificate(folder / "server.der")
-        await server.load_private_key(folder / "server.key")
+        await server.load_private_key(folder / "server.key", format="pem")
         policies = [
             ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
             ua.SecurityPolicyType.Aes256Sha256RsaPss_Sign,

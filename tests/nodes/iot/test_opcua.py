@@ -116,7 +116,7 @@ def is_up(node) -> bool:
 
 
 def is_away(node) -> bool:
-    return node.statuses[-1][1] == "error"
+    return bool(node.statuses) and node.statuses[-1][1] == "error"
 
 
 @pytest.mark.survives("iot/opcua-read", PEER, "peer restart", "slow peer", "malformed data")

@@ -53,7 +53,7 @@ class NanoStation:
         self.name, self.model, self._port = "nano", Shaking("nano", seed), port
         self._parts = {one.uuid: one for one in BOARDS["nano33"]}
         self._links: set[_Connected] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._talks: dict[asyncio.StreamWriter, asyncio.Task] = {}
 
     async def serve(self, at: At) -> None:
         """See Station."""
@@ -69,11 +69,12 @@ class NanoStation:
             await self.model.live(self._notify)
         finally:
             server.close()
-            for writer in self._writers:
+            for writer in self._talks:
                 writer.close()
+            await asyncio.gather(*self._talks.values(), return_exceptions=True)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        self._talks[writer] = asyncio.current_task()  # type: ignore[assignment]
         with contextlib.suppress(OSError, ValueError, KeyError):
             first = json.loads(await reader.readline())
             if first.get("scan"):
@@ -82,7 +83,7 @@ class NanoStation:
                 _say(writer, error=f"no device {first.get('connect')} is around")
             else:
                 await self._connected(reader, writer)
-        self._writers.discard(writer)
+        del self._talks[writer]
         writer.close()
 
     async def _advertise(self, writer: asyncio.StreamWriter) -> None:

@@ -93,7 +93,8 @@ class ModbusStation:
         try:
             if not await server.listen():
                 raise CantServe(f"{self.name}: port {self._port if at.port is None else at.port} is taken")
-            port = server.transport.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+            listener: Any = server.transport
+            port = listener.sockets[0].getsockname()[1]
             at.listens(f"modbus tcp 127.0.0.1:{port}, device 1: {', '.join(map(self._where, self._registers))}")
             await self.model.live(lambda: None)
         finally:
@@ -146,13 +147,15 @@ class OpcuaStation:
         await server.init()
         server.set_endpoint(f"opc.tcp://127.0.0.1:{port}/")
         server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-        index = await server.register_namespace(NAMESPACE)
-        top = await server.nodes.objects.add_object(ua.NodeId(self.name, index), self.name)
+        index: Any = await server.register_namespace(NAMESPACE)
+        top = await server.nodes.objects.add_object(ua.NodeId(ua.String(self.name), index), self.name)
         kinds = {bool: ua.VariantType.Boolean, int: ua.VariantType.Int32, str: ua.VariantType.String}
         nodes, names = {}, {}
         for name, value in self.model.values.items():
             kind = kinds.get(type(value), ua.VariantType.Double)
-            nodes[name] = node = await top.add_variable(ua.NodeId(name, index), name, ua.Variant(value, kind))
+            nodes[name] = node = await top.add_variable(
+                ua.NodeId(ua.String(name), index), name, ua.Variant(value, kind)
+            )
             names[node.nodeid] = name
             if name in self.model.writable:
                 await node.set_writable()
