@@ -13,7 +13,7 @@ from pathlib import Path
 from flowcore.buffers.place import Place, namespace, own, start_of
 
 SHM = Path("/dev/shm")
-_MEMFD = "flowcore-pool"
+MEMFD = "flowcore-pool"
 _MFD_NOEXEC_SEAL = 0x8  # implies ALLOW_SEALING; Linux 6.3
 _F_SEAL_FUTURE_WRITE = 0x10
 _SEALS = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | _F_SEAL_FUTURE_WRITE | fcntl.F_SEAL_SEAL
@@ -57,9 +57,9 @@ def _reserve(fd: int, size: int) -> None:
 
 def _memfd() -> int:
     try:
-        return os.memfd_create(_MEMFD, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | _MFD_NOEXEC_SEAL)
+        return os.memfd_create(MEMFD, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | _MFD_NOEXEC_SEAL)
     except OSError:  # older than Linux 6.3
-        return os.memfd_create(_MEMFD, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        return os.memfd_create(MEMFD, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
 
 
 def seal(fd: int) -> None:
@@ -81,7 +81,7 @@ def open_foreign(pool: int, place: Place) -> int:
         path = str(_foreign_path(pool))
     else:
         path = place.path
-        if not str(Path(path).readlink()).startswith(f"/memfd:{_MEMFD}"):
+        if not str(Path(path).readlink()).startswith(f"/memfd:{MEMFD}"):
             raise FileNotFoundError("a descriptor that is no pool")
     fd = os.open(path, _OPEN)
     try:

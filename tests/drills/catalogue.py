@@ -5,6 +5,7 @@ from tests.drills import kills
 from tests.drills import hostile
 from tests.drills import reloads
 from tests.drills import slow
+from tests.drills import frames
 from tests.drills import durable
 from tests.drills import away
 from tests.drills import poison

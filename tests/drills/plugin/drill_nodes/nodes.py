@@ -4,7 +4,10 @@ import asyncio
 import os
 import signal
 import time
+import zlib
 from typing import Any
+
+import numpy as np
 
 from flowcore.node import In, Message, Node, NodeConfig, Out, field
 
@@ -138,6 +141,44 @@ class Meter(Node):
             "gap_s": self._gap_s,
             "missing": self._missing,
         }
+
+
+class Camera(Node):
+    """Frames of 1920 x 1080 x 3 written in place, each with a number and another content, and their checksum."""
+
+    type = "drill/camera"
+
+    class Config(NodeConfig):
+        to: int = field(1000, description="Last number")
+
+    out = Out()
+
+    async def run(self) -> None:
+        noise = np.random.default_rng(1).integers(0, 256, (2 * 1080, 1920, 3), np.uint8)
+        for n in range((self.position or 0) + 1, self.config.to + 1):
+            frame = await self.alloc_when_free((1080, 1920, 3))
+            picture = frame.numpy()
+            picture[:] = noise[n % 1080 : n % 1080 + 1080]
+            picture.reshape(-1)[:8] = np.frombuffer(n.to_bytes(8, "little"), np.uint8)
+            checksum = zlib.crc32(picture)
+            del picture
+            await self.send({"frame": frame, "n": n, "crc32": checksum}, position=n)
+            del frame
+
+
+class Checksum(Node):
+    """Says of each frame whether it is what was written, by checksum and by the number in it."""
+
+    type = "drill/checksum"
+    in_ = In()
+    out = Out()
+
+    def on_message(self, message: Message) -> Any:
+        said = message.payload
+        picture = said["frame"].numpy()
+        number = int.from_bytes(picture.reshape(-1)[:8].tobytes(), "little")
+        is_whole = zlib.crc32(picture) == said["crc32"] and number == said["n"]
+        return message.derive({"n": said["n"], "is_whole": is_whole})
 
 
 class Forge(Node):
