@@ -39,6 +39,11 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.http_response import HttpResponse
     from flowcore_nodes.core.inject import Inject
     from flowcore_nodes.core.javascript import JavaScript
+    from flowcore_nodes.core.jetstream_in import JetstreamIn
+    from flowcore_nodes.core.jetstream_kv import JetstreamKv
+    from flowcore_nodes.core.jetstream_object import JetstreamObject
+    from flowcore_nodes.core.jetstream_out import JetstreamOut
+    from flowcore_nodes.core.jetstream_watch import JetstreamWatch
     from flowcore_nodes.core.join import Join
     from flowcore_nodes.core.json import Json
     from flowcore_nodes.core.junction import Junction
@@ -57,6 +62,8 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.redis_stream_out import RedisStreamOut
     from flowcore_nodes.core.redis_subscribe import RedisSubscribe
     from flowcore_nodes.core.retry import Retry
+    from flowcore_nodes.core.s3_get import S3Get
+    from flowcore_nodes.core.s3_put import S3Put
     from flowcore_nodes.core.schedule import Schedule
     from flowcore_nodes.core.sort import Sort
     from flowcore_nodes.core.split import Split
@@ -91,5 +98,6 @@ def flowcore_node_types() -> list[type[Node]]:
         HttpIn, HttpResponse, HttpRequest, WebhookOut, WebsocketServer, WebsocketClient, SqlQuery, SqlInsert,
         EmailOut, EmailDigest, ChatOut,
         RedisStreamIn, RedisStreamOut, RedisSubscribe, RedisPublish, ZmqIn, ZmqOut,
+        JetstreamIn, JetstreamOut, JetstreamKv, JetstreamWatch, JetstreamObject, S3Put, S3Get,
         Catch, Status, Complete, SubflowStatus, LinkIn, LinkOut, LinkCall, Junction, Comment,
     ]  # fmt: skip

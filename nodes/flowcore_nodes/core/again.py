@@ -43,6 +43,16 @@ class Again:
         self.is_up = False
         self._came_up.clear()
 
+    @staticmethod
+    def go_on() -> None:
+        """For a loop around calls of a library. Raises CancelledError, where the library has swallowed it.
+
+        `asyncio.wait_for` of Python 3.11 does, when what it waits for is there at the same moment.
+        """
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
+
     async def run(self, session: Callable[[], Awaitable[None]]) -> None:
         """See the class; ends when it is cancelled."""
         wait_s = _FIRST_WAIT_S

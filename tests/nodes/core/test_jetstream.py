@@ -1,0 +1,237 @@
+"""JetStream nodes against a nats-server elsewhere, which is killed, stopped, and has another password on the way."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+
+import nats
+import pytest
+from flowcore_nodes.core.jetstream_in import JetstreamIn
+from flowcore_nodes.core.jetstream_kv import JetstreamKv
+from flowcore_nodes.core.jetstream_object import JetstreamObject
+from flowcore_nodes.core.jetstream_out import JetstreamOut
+from flowcore_nodes.core.jetstream_watch import JetstreamWatch
+
+from flowcore.node.testing import MemoryStore, drive
+from tests.nodes.core.nats_peer import PASSWORD, USER, NatsPeer
+
+BOTH, PEER = "core/jetstream-in, core/jetstream-out", "nats-server 2.15"
+
+
+@pytest.fixture(scope="module")
+def peer(tmp_path_factory):
+    made = NatsPeer(tmp_path_factory.mktemp("nats"))
+    made.start()
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+async def jetstream(peer):
+    """Of another program; nothing is there."""
+    client = await nats.connect(peer.url, user=USER, password=PASSWORD, allow_reconnect=False)
+    made = client.jetstream()
+    for stream in await made.streams_info():
+        await made.delete_stream(stream.config.name)
+    yield made
+    await client.close()
+
+
+async def unconfirmed(jetstream, stream: str, consumer: str = "test-node") -> int:
+    info = await jetstream.consumer_info(stream, consumer)
+    return info.num_ack_pending + info.num_pending
+
+
+@pytest.mark.survives(BOTH, PEER, "malformed data")
+async def test_messages_go_in_and_come_out(peer, jetstream):
+    """Each confirmed; a subject that is none and what is not in the format are told, the others go on."""
+    async with (
+        drive(JetstreamOut, server=peer.config, format="text") as out,
+        drive(JetstreamIn, server=peer.config, stream="PLANT", subject="plant.>", format="json", in_flight=20) as node,
+    ):
+        putting = asyncio.create_task(out.put(*range(200), topic="plant.press"))
+        await out.wait_for(lambda: "no stream takes this" in str(out.statuses))
+        await jetstream.add_stream(name="PLANT", subjects=["plant.>", "hall.>"])
+        await putting
+        await out.put("{", "200", topic="plant.saw")
+        await out.put("no subject", topic="plant.>")
+        await out.put("elsewhere", topic="hall.lamp")
+        got = await node.sent_messages(201)
+        assert [one.payload for one in got] == list(range(201)) and got[-1].topic == "plant.saw"
+        assert got[-1].meta["jetstream"] == {"stream": "PLANT", "sequence": 202, "delivered": 1} | {
+            "headers": got[-1].meta["jetstream"]["headers"]
+        }
+        assert "not JSON" in node.errors[-1]["text"] and "'plant.>' is no subject" in out.errors[-1]["text"]
+        assert [one.meta["jetstream"]["sequence"] for one in await out.sent_messages(203)] == list(range(1, 204))
+        async with asyncio.timeout(10):
+            while await unconfirmed(jetstream, "PLANT"):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+
+@pytest.mark.survives(BOTH, PEER, "peer restart", "slow peer")
+async def test_nothing_is_lost_while_the_server_is_away(peer, jetstream):
+    """Killed under load, back: both go on within 2 s, and nothing is there twice; stopped for a while: they go on."""
+    await jetstream.add_stream(name="AWAY", subjects=["away"])
+    async with (
+        drive(JetstreamOut, server=peer.config, subject="away") as out,
+        drive(JetstreamIn, server=peer.config, stream="AWAY", ack_wait_s=1) as node,
+    ):
+        await out.put(*range(100))
+        await node.sent(100)
+        peer.kill()
+        putting = asyncio.create_task(out.put(*range(100, 300)))
+        await out.wait_for(lambda: out.statuses[-1][1] == "error")
+        await node.wait_for(lambda: node.statuses[-1][1] == "error")
+        assert not putting.done()
+        await asyncio.to_thread(peer.start)
+        back_s = time.monotonic()
+        await putting
+        await node.wait_for(lambda: len({one.payload for one in node.messages()}) == 300)
+        assert time.monotonic() - back_s < 2.0 and {out.statuses[-1][1], node.statuses[-1][1]} == {"ok"}
+        peer.signal(signal.SIGSTOP)
+        putting = asyncio.create_task(out.put(*range(300, 400)))
+        await out.wait_for(lambda: out.statuses[-1][1] == "error")
+        peer.signal(signal.SIGCONT)
+        await putting
+        await node.wait_for(lambda: {one.payload for one in node.messages()} == set(range(400)))
+    client = await nats.connect(peer.url, user=USER, password=PASSWORD, allow_reconnect=False)
+    assert (await client.jetstream().stream_info("AWAY")).state.messages == 400
+    await client.close()
+
+
+@pytest.mark.survives(BOTH, PEER, "wrong password")
+async def test_a_wrong_password_is_tried_again(peer, jetstream):
+    """Told once; the right one, set at the server, is enough."""
+    await jetstream.add_stream(name="LOCKED", subjects=["locked"])
+    wrong = peer.config | {"password": "another"}
+    async with (
+        drive(JetstreamOut, server=wrong, subject="locked") as out,
+        drive(JetstreamIn, server=wrong, stream="LOCKED") as node,
+    ):
+        putting = asyncio.create_task(out.put(1))
+        for one in (out, node):
+            await one.wait_for(lambda one=one: "uthorization" in str(one.statuses))
+        peer.configure("another")
+        peer.signal(signal.SIGHUP)
+        try:
+            await putting
+            assert await node.sent(1) == [1] and len(out.errors) == len(node.errors) == 1
+        finally:
+            peer.configure(PASSWORD)
+            peer.signal(signal.SIGHUP)
+
+
+KV = "core/jetstream-kv, core/jetstream-watch"
+
+
+@pytest.mark.survives(KV, PEER, "peer restart", "malformed data")
+async def test_keys_are_written_read_and_watched(peer, jetstream):
+    """A key that is not there is null, one that is none an error; what changes is heard, once, over a restart, too."""
+    config = {"server": peer.config, "bucket": "limits"}
+    async with (
+        drive(JetstreamWatch, **config, keys="press.*", format="json") as watch,
+        drive(JetstreamKv, **config, action="put") as put,
+        drive(JetstreamKv, **config, action="get") as get,
+        drive(JetstreamKv, **config, action="delete") as delete,
+    ):
+        await put.put({"max": 80}, topic="press.4")
+        await put.put(5, topic="a key that is none")
+        await put.put(6)
+        assert "letters, digits" in put.errors[-2]["text"] and "no key" in put.errors[-1]["text"]
+        await get.put(None, topic="press.4")
+        await get.put(None, topic="press.5")
+        got = await get.sent_messages(2)
+        assert [(one.payload, one.meta["kv"]["revision"]) for one in got] == [({"max": 80}, 1), (None, 0)]
+        await watch.wait_for(lambda: watch.messages())
+        await put.put(b"{", topic="press.4")
+        await put.put(1, topic="saw.1")
+        await delete.put(None, topic="press.4")
+        assert await watch.sent(2) == [{"max": 80}, None] and "not JSON" in watch.errors[-1]["text"]
+        peer.kill()
+        await watch.wait_for(lambda: watch.statuses[-1][1] == "error")
+        putting = asyncio.create_task(put.put(7, topic="press.6"))
+        await put.wait_for(lambda: put.statuses[-1][1] == "error")
+        await asyncio.to_thread(peer.start)
+        back_s = time.monotonic()
+        await putting
+        assert await watch.sent(3) == [{"max": 80}, None, 7] and time.monotonic() - back_s < 2.0
+
+
+async def test_a_watch_goes_on_where_it_was(peer, jetstream):
+    """Over a restart of the node: what changed meanwhile, and not what the flow had."""
+    bucket, store = await jetstream.create_key_value(bucket="places"), MemoryStore()
+    config = {"server": peer.config, "bucket": "places", "store": store}
+    await bucket.put("a", b"1")
+    async with drive(JetstreamWatch, **config) as watch:
+        assert await watch.sent(1) == [1]
+    await bucket.put("b", b"2")
+    async with drive(JetstreamWatch, **config) as watch:
+        assert await watch.sent(1) == [2]
+
+
+@pytest.mark.survives("core/jetstream-object", PEER, "peer restart", "malformed data")
+async def test_objects_are_stored_fetched_and_deleted(peer, jetstream):
+    config = {"server": peer.config, "bucket": "pictures"}
+    picture = os.urandom(300_000)
+    async with (
+        drive(JetstreamObject, **config, action="put", max_bytes=300_000) as put,
+        drive(JetstreamObject, **config, action="get") as get,
+        drive(JetstreamObject, **config, action="get", max_bytes=1000) as small,
+        drive(JetstreamObject, **config, action="delete") as delete,
+    ):
+        await put.put(picture, topic="a/1.jpg")
+        assert (await put.sent_messages(1))[0].meta["object"]["size"] == 300_000
+        await put.put(picture + b"x", topic="large")
+        await put.put({"no": "bytes"}, topic="b")
+        peer.kill()
+        getting = asyncio.create_task(get.put(None, topic="a/1.jpg"))
+        await get.wait_for(lambda: get.statuses and get.statuses[-1][1] == "error")
+        await asyncio.to_thread(peer.start)
+        await getting
+        assert await get.sent(1) == [picture]
+        await small.put(None, topic="a/1.jpg")
+        await delete.put(None, topic="a/1.jpg")
+        await get.put(None, topic="a/1.jpg")
+        assert "max_bytes is 1000" in small.errors[-1]["text"] and "no object 'a/1.jpg'" in get.errors[-1]["text"]
+        assert "max_bytes is 300000" in put.errors[0]["text"] and "needs bytes" in put.errors[1]["text"]
+
+
+@pytest.mark.drill
+@pytest.mark.survives(BOTH, PEER, "killed in between")
+async def test_nothing_is_lost_when_nodes_and_the_server_are_killed(host, peer, jetstream, tmp_path):
+    """Numbers through jetstream-out and -in to a file; each is killed on the way, and so is the server."""
+    await jetstream.add_stream(name="LINE", subjects=["line"])
+    numbers, lines, path = 1200, tmp_path / "numbers.txt", tmp_path / "out.jsonl"
+    lines.write_text("".join(f"{n}\n" for n in range(numbers)))
+    host.secrets.set("nats", PASSWORD)
+    server = {"server": peer.config | {"password": {"$secret": "nats"}}}
+    often, slowly = {"restart": {"limit": 100}}, {"full": "throttle", "throttle_hz": 600}
+    takes = server | {"stream": "LINE", "ack_wait_s": 1}
+    nodes = [
+        {"id": "read", "type": "core/file-in", "config": {"path": str(lines)}, "settings": slowly},
+        {"id": "out", "type": "core/jetstream-out", "config": server | {"subject": "line"}, "settings": often},
+        {"id": "in", "type": "core/jetstream-in", "config": takes, "settings": often},
+        {"id": "file", "type": "core/file-out", "config": {"path": str(path)}},
+    ]
+    wires = [{"from": "read.out", "to": "out.in"}, {"from": "in.out", "to": "file.in"}]
+    await host.deploy(json.dumps({"flowcore": 1, "id": "line", "nodes": nodes, "wires": wires}), "line.json")
+
+    async def written(count: int) -> set[int]:
+        async with asyncio.timeout(60):
+            while True:
+                found = {int(line) for line in path.read_text().split()} if path.exists() else set()
+                if len(found) >= count:
+                    return found
+                await asyncio.sleep(0.02)
+
+    for count, victim in ((200, "in"), (500, "out"), (800, "server")):
+        await written(count)
+        if victim == "server":
+            peer.kill()
+            await asyncio.to_thread(peer.start)
+        else:
+            (one,) = [node for node in host.status("line")[0].nodes if node.node == victim]
+            os.kill(one.pid, signal.SIGKILL)
+    assert await written(numbers) == set(range(numbers))
