@@ -1,7 +1,6 @@
 """What a user does in the editor, in a browser, before a running flow. The list is in `docs/editor.md`."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -22,11 +21,11 @@ async def test_the_start_url_opens_the_flow_and_the_palette_filters(page):
     await page.get_by_label("Filter nodes").fill("thresh")
     await expect(page.locator(".palette-node")).to_have_count(1)
     await page.get_by_label("Filter nodes").fill("")
-    core = page.locator(".palette-category", has_text="core")
-    await core.click()
+    common = page.locator(".palette-category", has_text="common")
+    await common.click()
     await page.reload()
-    await expect(core).to_have_attribute("aria-expanded", "false")
-    await expect(page.locator(".palette-node").first).to_have_attribute("data-type", re.compile("^iot/"))
+    await expect(common).to_have_attribute("aria-expanded", "false")
+    await expect(page.locator(".palette-node").first).to_have_attribute("data-type", "core/aggregate")
 
 
 async def test_a_node_is_dragged_wired_deployed_undone_and_its_neighbours_joined(page, runtime):

@@ -23,7 +23,7 @@ class Aggregate(Node):
 
     type = "core/aggregate"
     title = "Aggregate"
-    category = "core"
+    category = "function"
     icon = "sigma"
     stateful = True
 

@@ -28,7 +28,7 @@ class Anomaly(Node):
 
     type = "core/anomaly"
     title = "Anomaly"
-    category = "core"
+    category = "function"
     icon = "chart-no-axes-combined"
     stateful = True
 

@@ -18,7 +18,7 @@ class Base64(Node):
 
     type = "core/base64"
     title = "Base64"
-    category = "core"
+    category = "parser"
     icon = "binary"
 
     class Config(NodeConfig):

@@ -22,7 +22,7 @@ class Batch(Holding):
 
     type = "core/batch"
     title = "Batch"
-    category = "core"
+    category = "sequence"
     icon = "layers"
 
     class Config(HoldingConfig):

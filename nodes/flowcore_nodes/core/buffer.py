@@ -35,7 +35,7 @@ class Buffer(Node):
 
     type = "core/buffer"
     title = "Buffer"
-    category = "core"
+    category = "sequence"
     icon = "database-backup"
     outside = False  # what it writes is the runtime's own
 

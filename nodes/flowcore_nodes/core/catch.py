@@ -10,7 +10,7 @@ class Catch(Node):
 
     type = "core/catch"
     title = "Catch"
-    category = "core"
+    category = "common"
     icon = "shield-alert"
     virtual = "catch"
 

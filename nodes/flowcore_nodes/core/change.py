@@ -66,7 +66,7 @@ class Change(Node):
 
     type = "core/change"
     title = "Change"
-    category = "core"
+    category = "function"
     icon = "pencil"
     context = ("flow", "global")
 

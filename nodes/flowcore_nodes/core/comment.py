@@ -6,7 +6,7 @@ class Comment(Node):
 
     type = "core/comment"
     title = "Comment"
-    category = "core"
+    category = "common"
     icon = "message-square"
     virtual = "comment"
 

@@ -10,7 +10,7 @@ class Complete(Node):
 
     type = "core/complete"
     title = "Complete"
-    category = "core"
+    category = "common"
     icon = "circle-check"
     virtual = "complete"
 

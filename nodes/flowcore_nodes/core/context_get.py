@@ -16,7 +16,7 @@ class ContextGet(Node):
 
     type = "core/context-get"
     title = "Context get"
-    category = "core"
+    category = "function"
     icon = "database-zap"
     context = ("flow", "global")
 

@@ -17,7 +17,7 @@ class ContextSet(Node):
 
     type = "core/context-set"
     title = "Context set"
-    category = "core"
+    category = "function"
     icon = "database"
     context = ("flow", "global")
 

@@ -20,7 +20,7 @@ class Counter(Node):
 
     type = "core/counter"
     title = "Counter"
-    category = "core"
+    category = "function"
     icon = "tally-5"
     stateful = True
 

@@ -27,7 +27,7 @@ class Csv(Node):
 
     type = "core/csv"
     title = "CSV"
-    category = "core"
+    category = "parser"
     icon = "table"
     stateful = True
 

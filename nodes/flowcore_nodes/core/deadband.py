@@ -16,7 +16,7 @@ class Deadband(Node):
 
     type = "core/deadband"
     title = "Deadband"
-    category = "core"
+    category = "function"
     icon = "chart-no-axes-gantt"
 
     class Config(NodeConfig):

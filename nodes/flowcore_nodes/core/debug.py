@@ -14,7 +14,7 @@ class Debug(Node):
 
     type = "core/debug"
     title = "Debug"
-    category = "core"
+    category = "common"
     icon = "bug"
 
     class Config(NodeConfig):

@@ -29,7 +29,7 @@ class DelayUntil(Holding):
 
     type = "core/delay-until"
     title = "Delay until"
-    category = "core"
+    category = "sequence"
     icon = "alarm-clock"
 
     class Config(HoldingConfig):

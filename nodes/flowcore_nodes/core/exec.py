@@ -35,7 +35,7 @@ class Exec(Node):
 
     type = "core/exec"
     title = "Exec"
-    category = "core"
+    category = "function"
     icon = "terminal"
     runs_commands = True
 

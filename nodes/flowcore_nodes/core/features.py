@@ -41,7 +41,7 @@ class Features(Node):
 
     type = "core/features"
     title = "Features"
-    category = "core"
+    category = "function"
     icon = "audio-waveform"
     stateful = True
 

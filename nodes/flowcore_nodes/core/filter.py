@@ -23,7 +23,7 @@ class Filter(Node):
 
     type = "core/filter"
     title = "Filter"
-    category = "core"
+    category = "function"
     icon = "filter"
     stateful = True
 

@@ -36,7 +36,7 @@ class Geofence(Node):
 
     type = "core/geofence"
     title = "Geofence"
-    category = "core"
+    category = "function"
     icon = "map-pinned"
     needs = ("shapely",)
     install = "pip install 'flowcore[geo]'"

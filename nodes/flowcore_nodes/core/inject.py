@@ -21,7 +21,7 @@ class Inject(Node):
 
     type = "core/inject"
     title = "Inject"
-    category = "core"
+    category = "common"
     icon = "play"
     outside = False
 

@@ -36,7 +36,7 @@ class Join(Holding):
 
     type = "core/join"
     title = "Join"
-    category = "core"
+    category = "sequence"
     icon = "merge"
 
     class Config(HoldingConfig):

@@ -16,7 +16,7 @@ class Json(Node):
 
     type = "core/json"
     title = "JSON"
-    category = "core"
+    category = "parser"
     icon = "braces"
 
     class Config(NodeConfig):

@@ -6,7 +6,7 @@ class Junction(Node):
 
     type = "core/junction"
     title = "Junction"
-    category = "core"
+    category = "common"
     icon = "dot"
     virtual = "junction"
 

@@ -29,7 +29,7 @@ class LinkCall(Node):
 
     type = "core/link-call"
     title = "Link call"
-    category = "core"
+    category = "common"
     icon = "phone-outgoing"
     caller = True
     waits = "max_in_flight"

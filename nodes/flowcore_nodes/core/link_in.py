@@ -6,7 +6,7 @@ class LinkIn(Node):
 
     type = "core/link-in"
     title = "Link in"
-    category = "core"
+    category = "common"
     icon = "log-in"
     virtual = "link-in"
 

@@ -12,7 +12,7 @@ class LinkOut(Node):
 
     type = "core/link-out"
     title = "Link out"
-    category = "core"
+    category = "common"
     icon = "log-out"
     virtual = "link-out"
 

@@ -16,7 +16,7 @@ class Msgpack(Node):
 
     type = "core/msgpack"
     title = "Msgpack"
-    category = "core"
+    category = "parser"
     icon = "package"
 
     class Config(NodeConfig):

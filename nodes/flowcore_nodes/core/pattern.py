@@ -44,7 +44,7 @@ class Pattern(Node):
 
     type = "core/pattern"
     title = "Pattern"
-    category = "core"
+    category = "function"
     icon = "list-tree"
     stateful = True
     context = ("flow", "global")

@@ -19,7 +19,7 @@ class Range(Node):
 
     type = "core/range"
     title = "Range"
-    category = "core"
+    category = "function"
     icon = "ruler"
 
     class Config(NodeConfig):

@@ -35,7 +35,7 @@ class Rate(Holding):
 
     type = "core/rate"
     title = "Rate"
-    category = "core"
+    category = "sequence"
     icon = "gauge"
 
     class Config(HoldingConfig):

@@ -18,7 +18,7 @@ class Retry(Node):
 
     type = "core/retry"
     title = "Retry"
-    category = "core"
+    category = "sequence"
     icon = "rotate-cw"
     stateful = True
 

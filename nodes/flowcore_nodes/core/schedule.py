@@ -72,7 +72,7 @@ class Schedule(Node):
 
     type = "core/schedule"
     title = "Schedule"
-    category = "core"
+    category = "sequence"
     icon = "calendar-clock"
     context = ("global",)
     outside = False

@@ -21,7 +21,7 @@ class ScriptSaid(Exception):
 class ScriptNode(Node):
     """A node that runs a script with state; a class says the language, and has the settings named here."""
 
-    category = "core"
+    category = "function"
     stateful = True
     script = True
     context = ("flow", "global")
@@ -195,7 +195,7 @@ class ScriptNode(Node):
 class ValueNode(Node):
     """A node whose script gives each message a value; a class starts `self._script`, and says what becomes of it."""
 
-    category = "core"
+    category = "function"
     script = True
     context = ("flow", "global")
 

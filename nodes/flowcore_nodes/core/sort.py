@@ -27,7 +27,7 @@ class Sort(Holding):
 
     type = "core/sort"
     title = "Sort"
-    category = "core"
+    category = "sequence"
     icon = "arrow-down-up"
 
     class Config(HoldingConfig):

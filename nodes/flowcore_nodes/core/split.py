@@ -23,7 +23,7 @@ class Split(Node):
 
     type = "core/split"
     title = "Split"
-    category = "core"
+    category = "sequence"
     icon = "split"
     stateful = True
 

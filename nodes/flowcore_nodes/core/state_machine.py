@@ -66,7 +66,7 @@ class StateMachine(Node):
 
     type = "core/state-machine"
     title = "State machine"
-    category = "core"
+    category = "function"
     icon = "workflow"
     stateful = True
     context = ("flow", "global")

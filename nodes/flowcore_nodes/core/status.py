@@ -9,7 +9,7 @@ class Status(Node):
 
     type = "core/status"
     title = "Status"
-    category = "core"
+    category = "common"
     icon = "activity"
     virtual = "status"
 

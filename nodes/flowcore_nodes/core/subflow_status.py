@@ -16,7 +16,7 @@ class SubflowStatus(Node):
 
     type = "core/subflow-status"
     title = "Subflow status"
-    category = "core"
+    category = "common"
     icon = "badge-info"
     speaks_for_instance = True
 

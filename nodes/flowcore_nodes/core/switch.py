@@ -67,7 +67,7 @@ class Switch(Node):
 
     type = "core/switch"
     title = "Switch"
-    category = "core"
+    category = "function"
     icon = "split"
     outputs_from = "rules"
     context = ("flow", "global")

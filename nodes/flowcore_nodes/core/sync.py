@@ -30,7 +30,7 @@ class Sync(Holding):
 
     type = "core/sync"
     title = "Sync"
-    category = "core"
+    category = "sequence"
     icon = "git-merge"
     inputs_from = "inputs"
 

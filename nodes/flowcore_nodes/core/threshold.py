@@ -21,7 +21,7 @@ class Threshold(Node):
 
     type = "core/threshold"
     title = "Threshold"
-    category = "core"
+    category = "function"
     icon = "bell-ring"
     stateful = True
 

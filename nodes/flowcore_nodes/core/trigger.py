@@ -33,7 +33,7 @@ class Trigger(Holding):
 
     type = "core/trigger"
     title = "Trigger"
-    category = "core"
+    category = "function"
     icon = "timer"
     context = ("flow", "global")
 

@@ -49,7 +49,7 @@ class UnitConversion(Node):
 
     type = "core/unit-conversion"
     title = "Unit conversion"
-    category = "core"
+    category = "function"
     icon = "ruler"
     needs = ("pint",)
     install = "pip install 'flowcore[units]'"

@@ -57,7 +57,7 @@ class Validate(Node):
 
     type = "core/validate"
     title = "Validate"
-    category = "core"
+    category = "function"
     icon = "shield-check"
     stateful = True
 

@@ -18,7 +18,7 @@ class Xml(Node):
 
     type = "core/xml"
     title = "XML"
-    category = "core"
+    category = "parser"
     icon = "code-xml"
 
     class Config(NodeConfig):

@@ -18,7 +18,7 @@ class Yaml(Node):
 
     type = "core/yaml"
     title = "YAML"
-    category = "core"
+    category = "parser"
     icon = "file-text"
 
     class Config(NodeConfig):

@@ -3,12 +3,11 @@
 import { useDeferredValue, useMemo, useState } from "react";
 import { DRAGGED } from "../canvas/Canvas";
 import { Icon } from "../canvas/Icon";
+import { CATEGORIES } from "../canvas/look";
 import { fitness } from "../model/search";
 import { usesOf } from "../model/subflows";
 import { activeTab, keep, openDialog, useEditor } from "../state/editor";
 import { openSubflow } from "../state/view";
-
-const FIRST = ["core", "iot", "vision", "ai"];
 
 export function Palette() {
   const types = useDeferredValue(useEditor((state) => state.types)); // the canvas first
@@ -37,7 +36,7 @@ export function Palette() {
           tip: subflow.description ?? "",
           off: false,
         });
-    const place = (name: string) => (FIRST.indexOf(name) + FIRST.length + 1) % (FIRST.length + 1);
+    const place = (name: string) => (CATEGORIES.includes(name) ? CATEGORIES.indexOf(name) : CATEGORIES.length);
     return Object.entries(found).sort(([a], [b]) => place(a) - place(b) || a.localeCompare(b));
   }, [types, subflows, filter]);
 
