@@ -111,14 +111,14 @@ def test_a_placeholder_keeps_all_that_node_red_knew():
     """What its note holds can be imported into Node-RED again, with the config nodes that it uses."""
     imported = turn((EXPORTS[0].parent / "other-packages.json").read_text(encoding="utf-8"))
     (document,) = imported.flows
-    node = next(node for node in document["nodes"] if node["id"] == "holding-registers")
-    assert node["disabled"] and node["type"] == "nodered/modbus-read"
+    node = next(node for node in document["nodes"] if node["id"] == "pressure")
+    assert node["disabled"] and node["type"] == "nodered/ui-gauge"
     kept = json.loads(node["note"].rpartition("\n\n")[2])
-    assert [one["type"] for one in kept] == ["modbus-read", "modbus-client"]
-    assert kept[0]["adr"] == "100" and kept[1]["tcpHost"] == "10.0.0.5"
-    assert {"from": "holding-registers.out1", "to": "pressure.in"} in document["wires"]
-    (finding,) = [one for one in imported.not_turned if one.node == "holding-registers"]
-    assert (finding.source, finding.type) == ("p1", "modbus-read") and "new-node" in finding.instead
+    assert [one["type"] for one in kept] == ["ui-gauge", "ui-group"]
+    assert kept[0]["max"] == 10 and kept[1]["width"] == "6"
+    assert {"from": "holding-registers-list.out", "to": "pressure.in"} in document["wires"]
+    (finding,) = [one for one in imported.not_turned if one.node == "pressure"]
+    assert (finding.source, finding.type) == ("p2", "ui-gauge") and "read from the bus" in finding.instead
 
 
 @pytest.mark.parametrize(

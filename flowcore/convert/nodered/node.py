@@ -27,6 +27,7 @@ class Turned:
         env: of an instance of a subflow.
         then: further nodes behind its first output, (what to add to its id, type, config), through `in` and `out`.
         before: the same, in front of its input.
+        joins: wires besides theirs, (from, to) as "node.port"; `{id}` is this node.
     """
 
     type: str
@@ -36,6 +37,7 @@ class Turned:
     env: dict[str, Any] = field(default_factory=dict)
     then: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     before: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    joins: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Given:

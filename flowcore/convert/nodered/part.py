@@ -29,7 +29,7 @@ class Part:
         """`everywhere`: the ids of all scopes; `findings` and `kept` (config nodes of which something stays) grow."""
         self._export, self._findings, self._kept = export, findings, kept
         self.scope, self.placed = scope, everywhere[scope.id]
-        self.around = Around(export, self.placed, everywhere, self._resource, findings)
+        self.around = Around(export, self.placed, everywhere, self._resource, findings, kept)
         self.resources: dict[str, Document] = {}
         self.nodes: list[Document] = []
         self.wires: list[Document] = []
@@ -98,6 +98,7 @@ class Part:
             self.wires.append(
                 {"from": f"{before[0]}.{leaves}", "to": f"{behind[0]}.{made.input if behind[0] == id else 'in'}"}
             )
+        self.wires += [{"from": one.format(id=id), "to": other.format(id=id)} for one, other in made.joins]
         outputs = [f"{id}.{port}" for port in made.outputs]
         if made.then and outputs:
             outputs[0] = f"{chain[-1][0]}.out"

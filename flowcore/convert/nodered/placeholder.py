@@ -10,18 +10,13 @@ from flowcore.convert.nodered.names import slug
 from flowcore.convert.nodered.node import Turned
 
 _INSTEAD = {
-    "http in": "an HTTP server beside flowcore that publishes on the bus",
-    "http response": "an HTTP server beside flowcore that publishes on the bus",
-    "http request": "a node of your own in Python (`flowcore new-node`) with httpx or aiohttp",
-    "websocket in": "a node of your own in Python",
-    "websocket out": "a node of your own in Python",
-    "tcp in": "a node of your own in Python, a source with asyncio",
-    "tcp out": "a node of your own in Python",
-    "tcp request": "a node of your own in Python",
-    "udp in": "a node of your own in Python, a source with asyncio",
-    "udp out": "a node of your own in Python",
+    "http proxy": "core/http-in and core/http-request",
+    "e-mail in": "a node of your own in Python with imaplib",
+    "modbus-flex-getter": "iot/modbus-read with the values named",
+    "modbus-flex-write": "iot/modbus-write with the values named",
+    "modbus-getter": "iot/modbus-read, which a message asks when every_s is 0",
+    "mysql": "core/sql-query with SQLite or PostgreSQL",
     "html": "a node of your own in Python with lxml or beautifulsoup4",
-    "link call": "wires",
     "unknown": "the node it was: install its package in Node-RED and export again",
 }
 

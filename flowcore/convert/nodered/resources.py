@@ -1,4 +1,4 @@
-"""Config nodes that several nodes share, as resources of a flow: MQTT brokers and their certificates."""
+"""Config nodes that several nodes share, as resources of a flow: MQTT brokers, Modbus lines, databases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,53 @@ _LOCAL = ("localhost", "127.0.0.1", "::1", "")
 
 
 def resource_of(given: Given, export: Export) -> dict[str, Any]:
-    """The resource that a broker becomes."""
+    """The resource that a config node becomes."""
+    if given.type in _MADE:
+        return _MADE[given.type](given)
+    return _broker(given, export)
+
+
+def _line(given: Given) -> dict[str, Any]:
+    """A Modbus line, of a `modbus-client`."""
+    config: dict[str, Any] = {}
+    if given.text("clienttype", "tcp") == "tcp":
+        config |= {"host": typed.text(given.text("tcpHost", "127.0.0.1")), "port": typed.value(given["tcpPort"], "num")}
+        if "RTU" in given.text("tcpType"):
+            config["kind"] = "rtu_over_tcp"
+    else:
+        config |= {"kind": "rtu", "serial": typed.text(given.text("serialPort"))}
+        config["baud"] = int(typed.number(given.get("serialBaudrate", 9600), "the speed"))
+        config["parity"] = given.text("serialParity", "none")
+        if (stop := int(typed.number(given.get("serialStopbits", 1)))) != 1:
+            config["stop_bits"] = stop
+        if given.text("serialType").startswith("ASCII"):
+            given.around.tell("setting", given, "serialType = 'ASCII': lines speak RTU")
+    if timeout := typed.number(given.get("clientTimeout", 0) or 0):
+        config["timeout_s"] = min(60, max(0.01, timeout / 1000))
+    return {"type": "iot/modbus-line", "config": config}
+
+
+def _sqlite(given: Given) -> dict[str, Any]:
+    return {"type": "core/sql-database", "config": {"kind": "sqlite", "file": typed.text(given.text("db"))}}
+
+
+def _postgresql(given: Given) -> dict[str, Any]:
+    """What may be a typed value of theirs has its type beside it: `host`, `hostFieldType`."""
+    config: dict[str, Any] = {"kind": "postgresql"}
+    for theirs, ours in (("host", "host"), ("port", "port"), ("database", "database"), ("user", "user")):
+        if (value := given[theirs]) not in (None, ""):
+            config[ours] = typed.value(value, given.text(f"{theirs}FieldType", "num" if ours == "port" else "str"))
+    if typed.truth(given["ssl"]):
+        config["tls"] = True
+    given.differs("passwords are not in an export", '`flowcore secret set NAME`, then password: {"$secret": NAME}')
+    return {"type": "core/sql-database", "config": config}
+
+
+_MADE = {"modbus-client": _line, "sqlitedb": _sqlite, "postgreSQLConfig": _postgresql}
+
+
+def _broker(given: Given, export: Export) -> dict[str, Any]:
+    """An MQTT broker."""
     host, port = given.text("broker").strip(), given.get("port", 1883)
     secure = typed.truth(given["usetls"]) or str(host).startswith(("mqtts:", "ssl:", "wss:"))
     if "://" in host:

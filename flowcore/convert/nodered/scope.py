@@ -35,7 +35,9 @@ class Around:
         everywhere: dict[str, Placed],  # Node-RED's id of a scope -> its ids
         resource: Callable[[Raw], str],
         findings: list[Finding],
+        kept: set[str],  # config nodes of which something stays; grows
     ) -> None:
+        self._kept = kept
         self.export, self.placed, self.everywhere = export, placed, everywhere
         self.resource, self._findings = resource, findings
 
@@ -50,6 +52,7 @@ class Around:
 
     def config_node(self, source: Any) -> Raw | None:
         """A config node, such as a broker."""
+        self._kept.add(str(source))
         return self.export.configs.get(str(source))
 
     def reach(self, source: str) -> str | None:

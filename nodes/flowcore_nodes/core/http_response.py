@@ -57,7 +57,8 @@ class HttpResponse(Node):
         headers = {str(name): str(value) for name, value in headers.items()}
         if any("\n" in text or "\r" in text for pair in headers.items() for text in pair):
             raise GiveUp("a header has a line break in it")
-        headers.setdefault("Content-Type", self.config.content_type or kind)
+        if not any(name.lower() == "content-type" for name in headers):
+            headers["Content-Type"] = self.config.content_type or kind
         answer = {"X-Flowcore-Answer": json.dumps({"status": status, "headers": headers})}
         try:
             async with self._session.post(reply, data=body, headers=answer) as told:
