@@ -99,8 +99,7 @@ def http_request(given: Given) -> Turned:
     if (answer := _ANSWER.get(given.text("ret", "txt"), "text")) != "auto":
         config["answer_format"] = answer
     config |= _who(given) | _trust(given)
-    if headers := _headers(given):
-        config["headers"] = headers
+    config["headers"] = {"$message": "meta.headers"}
     given.lacks("proxy", "a proxy", "set it for the machine: https_proxy")
     given.skip("persist", "insecureHTTPParser", "senderr")
     rules = [
@@ -108,7 +107,12 @@ def http_request(given: Given) -> Turned:
         {"action": "set", "path": "meta.headers", "value": {"$message": "meta.response.headers"}},
         {"action": "set", "path": "meta.responseUrl", "value": {"$message": "meta.response.url"}},
     ]
-    return Turned("core/http-request", config, then=[("answer", "core/change", {"rules": rules})])
+    return Turned(
+        "core/http-request",
+        config,
+        before=[("headers", "core/javascript", {"script": _headers(given)})],
+        then=[("answer", "core/change", {"rules": rules})],
+    )
 
 
 def _who(given: Given) -> dict[str, Any]:
@@ -134,17 +138,29 @@ def _trust(given: Given) -> dict[str, Any]:
     return {"tls_ca": typed.text(str(raw["ca"]))} if raw.get("ca") else {}
 
 
-def _headers(given: Given) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _headers(given: Given) -> str:
+    """The script that puts the headers of a request together: those of the node go before msg.headers.
+
+    What the answer of a request before has left in msg.headers is not sent, as in Node-RED.
+    """
+    lines = [
+        "const before = JSON.stringify((msg.response || {}).headers || {});",
+        "const headers = JSON.stringify(msg.headers || {}) === before ? {} : {...msg.headers};",
+    ]
     listed = given.get("headers", [])
     for one in listed if isinstance(listed, list) else []:
-        key, kind = str(one.get("keyType") or ""), str(one.get("valueType") or "")
-        name = str(one.get("keyValue") or "") if key == "other" else key
-        value = str(one.get("valueValue") or "") if kind in ("other", "") else kind
-        if key in ("msg",) or kind in ("msg", "flow", "global", "jsonata"):
-            given.around.tell(
-                "setting", given, f"the header {name or key!r} comes from a message or context", "meta.headers"
-            )
-        elif name:
-            found[name] = typed.text(value)
-    return found
+        key, kind = str(one.get("keyType") or "other"), str(one.get("valueType") or "other")
+        said, value = str(one.get("keyValue") or ""), str(one.get("valueValue") or "")
+        if "${" in said + value or {key, kind} & {"flow", "global", "jsonata", "env"}:
+            what = f"the header {said or key!r} comes from a context, an expression or the environment"
+            given.around.tell("setting", given, what, "set it in a core/javascript in front")
+            continue
+        name = _property(said) if key == "msg" else json.dumps(said if key == "other" else key)
+        text = _property(value) if kind == "msg" else json.dumps(value if kind == "other" else kind)
+        lines.append(f"headers[{name}] = {text};")
+    return "\n".join([*lines, "msg.headers = headers;", "return msg;"])
+
+
+def _property(path: str) -> str:
+    typed.path(path)  # one that is looked up in the message is told
+    return f"RED.util.getMessageProperty(msg, {json.dumps(path)})"
