@@ -6,8 +6,9 @@ from typing import Any
 import pluggy
 
 from flowcore_nodes.iot.simulated.machine import Machine
+from flowcore_nodes.iot.simulated.truck import Truck
 
-__all__ = ["Machine", "simulators"]
+__all__ = ["Machine", "Truck", "simulators"]
 
 
 def _air(number: int, seed: int) -> Any:
@@ -90,7 +91,7 @@ class _Simulators:
     @pluggy.HookimplMarker("flowcore_simulators")
     def flowcore_simulators(self) -> dict[str, Callable[[int, int], Any] | tuple[str, ...]]:
         return {
-            "machines": Machine, "air": _air, "rooms": _rooms, "presence": _presence, "meter": _meter, "belt": _belt,
+            "machines": Machine, "trucks": Truck, "air": _air, "rooms": _rooms, "presence": _presence, "meter": _meter, "belt": _belt,
             "press": _press, "scale": _scale, "nano": _nano,
             "building": ("air", "rooms", "meter", "presence"), "line": ("belt", "press", "scale", "nano"),
         }  # fmt: skip
