@@ -91,8 +91,8 @@ class _Simulators:
     @pluggy.HookimplMarker("flowcore_simulators")
     def flowcore_simulators(self) -> dict[str, Callable[[int, int], Any] | tuple[str, ...]]:
         return {
-            "machines": Machine, "trucks": Truck, "air": _air, "rooms": _rooms, "presence": _presence, "meter": _meter, "belt": _belt,
-            "press": _press, "scale": _scale, "nano": _nano,
+            "machines": Machine, "trucks": Truck, "air": _air, "rooms": _rooms, "presence": _presence, "meter": _meter,
+            "belt": _belt, "press": _press, "scale": _scale, "nano": _nano,
             "building": ("air", "rooms", "meter", "presence"), "line": ("belt", "press", "scale", "nano"),
         }  # fmt: skip
 
