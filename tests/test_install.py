@@ -46,11 +46,11 @@ def test_the_wheel_has_what_runs_and_nothing_else(dist):
     flows = {f"flowcore/flows/{path.name}" for path in (ROOT / "flows").iterdir() if path.is_file()}
     confs = {f"flowcore/bus/conf/{path.name}" for path in (ROOT / "nats").glob("*.conf")}
     assert flows | confs | {"flowcore/flow/flow.schema.json", "flowcore/py.typed"} <= names
-    assert {name.split("/")[0].partition("-")[0] for name in names} == {"flowcore", "flowcore_nodes"}
+    assert {name.split("/")[0].partition("-")[0] for name in names} == {"flowcore", "flowcore_nodes", "flowcore_agents"}
     modules = {
         str(path.relative_to(folder))
         for folder in (ROOT, ROOT / "nodes")
-        for package in ("flowcore", "flowcore_nodes")
+        for package in ("flowcore", "flowcore_nodes", "flowcore_agents")
         for path in (folder / package).rglob("*.py")
     }
     assert modules <= names

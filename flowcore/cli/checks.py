@@ -50,7 +50,7 @@ def all_checks(data: Path, quick: bool = False) -> Iterator[Iterator[Check]]:
         yield sandbox()
     yield cuda(quick)
     yield opencv()
-    yield libraries()
+    yield libraries(data)
 
 
 def machine() -> Iterator[Check]:
@@ -270,11 +270,11 @@ def opencv() -> Iterator[Check]:
     yield Check("OpenCV", "ok", f"{version}: reads files, USB, RTSP and MJPEG cameras, {pipelines}")
 
 
-def libraries() -> Iterator[Check]:
+def libraries(data: Path) -> Iterator[Check]:
     """Optional libraries that installed node types need."""
     from flowcore.cli.types import installed_types
 
-    types, troubles = installed_types()
+    types, troubles = installed_types(data)
     for text in troubles:
         yield Check("plug-in", "fail", text, "Correct or uninstall it.")
     missing: dict[str, list[str]] = {}

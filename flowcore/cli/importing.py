@@ -86,7 +86,7 @@ def _check(paths: list[Path]) -> dict[Path, list[str]]:
     from flowcore.cli.types import installed_types
     from flowcore.flow.validate import check
 
-    types, _ = installed_types()
+    types, _ = installed_types(DATA)
     texts = {path: read_flow_file(path) for path in paths}
     documents = {path: check(text, str(path), types, os.environ).document for path, text in texts.items()}
     found = {}

@@ -21,7 +21,7 @@ def nodes(
     from flowcore.cli import out
     from flowcore.cli.types import installed_types, types_of_host
 
-    types, troubles = installed_types() if host is None else types_of_host(data, host)
+    types, troubles = installed_types(data) if host is None else types_of_host(data, host)
     if not json:
         for text in troubles:
             out.note(text)

@@ -18,6 +18,7 @@ from flowcore.cli.live import show
 from flowcore.cli.simulators import Simulators
 from flowcore.cli.summary import not_drained, summary
 from flowcore.gateway.process import Gateway, GatewayFailed, GatewayOptions
+from flowcore.runtime import agentfolder
 from flowcore.runtime.control import OPERATIONS, ControlError, ControlServices
 from flowcore.runtime.control.errors import explain
 from flowcore.runtime.host import Host
@@ -52,6 +53,7 @@ class ServeOptions:
     mqtt_port: int = 1883
     drain_s: float = 10.0
     commands: bool = True
+    agents: Path | None = None  # None: beside the data folder
     editor: bool = True
     http_port: int = 1880
     http_names: tuple[str, ...] = ()
@@ -79,6 +81,7 @@ class Serve:
         """
         options = self._options
         _allow_files()
+        agentfolder.tell(options.agents or agentfolder.beside(options.data))  # before anything is started
         host = Host(
             HostOptions(
                 folder=options.data,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowcore.cli.options import Json
+from flowcore.cli.options import DATA, Json
 
 if TYPE_CHECKING:
     from flowcore.testing.check import Ready
@@ -28,7 +28,10 @@ def test(
 
     import uvloop
 
+    from flowcore.runtime import agentfolder
+
     paths = _test_files(files)
+    agentfolder.tell(agentfolder.beside(DATA))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             status = runner.run(_run(paths, only, junit, watch, json))

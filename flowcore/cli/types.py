@@ -1,4 +1,4 @@
-"""The node types installed beside this command, read without a runtime, and those of another host."""
+"""The node types that this command finds, read without a runtime, and those of another host."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,13 +7,19 @@ if TYPE_CHECKING:
     from flowcore.flow.types import NodeTypeInfo
 
 
-def installed_types() -> "tuple[dict[str, NodeTypeInfo], list[str]]":
-    """Type -> what it is; and the plug-ins that could not be read, a line each."""
+def installed_types(data: Path) -> "tuple[dict[str, NodeTypeInfo], list[str]]":
+    """Type -> what it is; and the plug-ins that could not be read, a line each.
+
+    Args:
+        data: the data folder: agents lie in `flows/agents` beside it.
+    """
     import contextlib
     import io
 
+    from flowcore.runtime import agentfolder
     from flowcore.runtime.typelist import read
 
+    agentfolder.tell(agentfolder.beside(data))
     with contextlib.redirect_stdout(io.StringIO()):  # what a plug-in prints while it is imported is not our answer
         found = read()
     return found.types, [f"plug-in {problem.plugin}: {problem.text}" for problem in found.problems]

@@ -75,6 +75,14 @@ def up(
     no_exec: Annotated[
         bool, typer.Option("--no-exec", help="Run no commands: flows with a node such as core/exec are refused.")
     ] = False,
+    agents: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            envvar="FLOWCORE_AGENTS",
+            help="Where agents lie; else in agents/ in the --watch folder, or in flows/agents/ beside the data folder.",
+        ),
+    ] = None,
     data: Data = DATA,
     json: Json = False,
 ) -> None:
@@ -97,6 +105,8 @@ def up(
             raise out.Failed(f"{file}: no such file", "Give the path of a flow file, for example flows/factory.json")
     if watch is not None and not watch.is_dir():
         raise out.Failed(f"{watch}: no such folder", f"Make it: mkdir {watch}")
+    if agents is not None and not agents.is_dir():
+        raise out.Failed(f"{agents}: no such folder", f"Make it: mkdir {agents}")
     options = ServeOptions(
         data=data,
         flows=tuple(flows),
@@ -113,6 +123,7 @@ def up(
         mqtt_port=mqtt_port,
         drain_s=drain,
         commands=not no_exec,
+        agents=agents or (watch / "agents" if watch else None),
         editor=editor,
         http_port=http_port,
         http_names=tuple(http_name or ()),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowcore.cli.options import Json
+from flowcore.cli.options import DATA, Json
 
 if TYPE_CHECKING:
     from flowcore.flow.types import NodeTypeInfo
@@ -23,7 +23,7 @@ def upgrade(
 
     if yes and dry_run:
         raise out.Misused("--yes and --dry-run contradict each other", "Leave one of them out.")
-    types, troubles = installed_types()
+    types, troubles = installed_types(DATA)
     for text in troubles:
         out.note(text)
     done = [_look(file, types) for file in files]  # all of them before the first is written

@@ -21,7 +21,7 @@ def validate(
     from flowcore.runtime.upgrades import upgrade_here
     from flowcore.testing.names import is_tests
 
-    types, troubles = installed_types()
+    types, troubles = installed_types(data)
     secrets = _secret_names(data)
     results: list[dict[str, Any]] = []
     upgrade = upgrade_here(types)

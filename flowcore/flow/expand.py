@@ -232,7 +232,7 @@ class Expander:
             self._report.warning(at, f"'{info.type}' has no process: settings change nothing")
         elif settings.replicas > 1 and info.is_source:
             self._report.error(f"{at}/replicas", f"'{info.type}' is a source: it runs once, its input can't be shared")
-        elif settings.replicas > 1 and info.caller:
+        elif settings.replicas > 1 and (info.caller or info.follows):
             what = "takes the answers to its own calls, so it runs once: raise its max_in_flight"
             self._report.error(f"{at}/replicas", f"'{info.type}' {what}")
         elif settings.replicas > 1 and info.stateful and settings.share == "any":

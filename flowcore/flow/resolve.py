@@ -1,8 +1,8 @@
 """From a document to what runs: env filled in, subflows expanded, virtual nodes turned into direct wires.
 
-The steps have a file each: `expand` lays the nodes out, `ends` finds what wires join, `joints`, `listeners` and `calls`
-follow them through virtual nodes, `cycles` finds which close a cycle. Here they are put together, and the types of both
-ends of every wire compared.
+The steps have a file each: `expand` lays the nodes out, `ends` finds what wires join, `joints`, `listeners`, `calls`
+and `followed` follow them through virtual nodes, `cycles` finds which close a cycle. Here they are put together, and
+the types of both ends of every wire compared.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from flowcore.flow.calls import ANSWER, MOST_ANSWER_BYTES, MOST_ANSWERS, Call, a
 from flowcore.flow.cycles import closing
 from flowcore.flow.ends import Edge, Ends, Port
 from flowcore.flow.expand import Expander, Level, Placed
+from flowcore.flow.followed import to_followers
 from flowcore.flow.joints import Net, Way, through_junctions, through_links
 from flowcore.flow.listeners import to_listeners
 from flowcore.flow.model import Durable, FlowDocument, Jpeg, SubflowDef, WireDef, Zstd
 from flowcore.flow.problems import FlowError, Report
 from flowcore.flow.resolved import NodeSpec, ResolvedFlow, WireSpec
 from flowcore.flow.types import HIDDEN_PORTS, NodeTypeInfo, fits, may_hold_frame
+
+BEST_EFFORT_S = 10.0
+"""How long a handler of a node of best effort may take, where its settings do not say."""
 
 
 def resolve(
@@ -92,6 +96,10 @@ class _Resolution:
         nodes = {
             (flow, placed.id): placed for flow, root in levels.items() for placed in root.all_nodes() if placed.runs
         }
+        for one in everyone:
+            for edge in list(to_followers(one.root, net, frozenset(nodes), one._report)):
+                one.edges.append(edge)
+                net.add(edge)
         ways = self._ways(net, [edge.start for one in everyone for edge in one.edges], nodes)
         return self._put_together(ways, nodes)
 
@@ -201,7 +209,7 @@ class _Resolution:
             keep=wire.keep,
             feedback=closes or (way.feedback is True and wire.delivery == "reliable"),
             bound=wire.bound,
-            when_failed=wire.when_failed,
+            when_failed=_when_failed(wire, consumer),
             share=settings.share,
             replicas=settings.replicas,
             producer_replicas=producer.node.settings.replicas,
@@ -210,6 +218,12 @@ class _Resolution:
             from_flow="" if way.start.flow == own else way.start.flow,
             to_flow="" if way.end.flow == own else way.end.flow,
         )
+
+
+def _when_failed(wire: WireDef, consumer: Placed) -> str:
+    """Whoever sends to a node of best effort does not wait for one that has failed, unless the wire says so."""
+    is_best_effort = consumer.info is not None and consumer.info.best_effort
+    return "drop" if is_best_effort and "when_failed" not in wire.model_fields_set else wire.when_failed
 
 
 def _answers(way: Way, nodes: Mapping[tuple[str, str], Placed]) -> bool:
@@ -230,6 +244,8 @@ def _node(placed: Placed) -> NodeSpec:
     node = placed.node
     settings = node.settings.model_dump()
     settings["host"] = settings["host"] or placed.level.host
+    if placed.info is not None and placed.info.best_effort and "timeout_s" not in node.settings.model_fields_set:
+        settings["timeout_s"] = BEST_EFFORT_S
     return NodeSpec(placed.id, node.type, placed.config.value, settings, node.pointer, node.name)
 
 

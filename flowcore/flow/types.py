@@ -41,7 +41,7 @@ The config fields that resolving reads (all optional, named so in the node class
     link-in    name: what link-outs may use beside its id; without it the name of the node
     catch      scope: "all" | "group" | list of node ids; uncaught: bool, only what no other catch takes
     status, complete    scope, as for catch
-Of a `caller`, which has a process: links, mode, targets (see `calls`).
+Of a `caller`, which has a process: links, mode, targets (see `calls`); of one that follows, see `followed`.
 """
 
 
@@ -61,7 +61,8 @@ class NodeTypeInfo:
     `version` is its package's, `config_version` that of its config: the node class's own `version`.
     `missing` is the `pip install` line that brings what the type lacks, None when it can run. `refused` says why this
     runtime does not run it though it could. `outputs_from` and `inputs_from` name a config field that gives further
-    ports, see `output_ports`. `outside`: it reaches beyond the flow.
+    ports, see `output_ports`. `outside`: it reaches beyond the flow. `follows`: a config
+    field that a deploy fills in, see `followed`. `best_effort`: what fails here holds up nobody, see `resolve`.
     """
 
     type: str
@@ -84,6 +85,8 @@ class NodeTypeInfo:
     virtual: str | None = None
     caller: bool = False
     speaks_for_instance: bool = False
+    follows: str = ""
+    best_effort: bool = False
     outputs_from: str | None = None
     inputs_from: str | None = None
     bus_publish: tuple[str, ...] = ()

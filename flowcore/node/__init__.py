@@ -6,6 +6,7 @@ Beside it, by name: `flowcore.node.testing` (tests), `flowcore.node.paths` (part
 """
 
 from flowcore.buffers import BufferExpired, NoRoom, Tensor
+from flowcore.node.agent import Agent
 from flowcore.node.bus_access import bus_of
 from flowcore.node.config import NodeConfig, field
 from flowcore.node.hookspecs import hookimpl
@@ -15,6 +16,7 @@ from flowcore.node.ports import In, Out, Outputs, PortTypeError
 from flowcore.node.script_access import script_of
 
 __all__ = [
+    "Agent",
     "BufferExpired",
     "GiveUp",
     "In",

@@ -58,6 +58,8 @@ class Node:
     virtual: ClassVar[str | None] = None  # resolved at deploy: no process
     caller: ClassVar[bool] = False  # calls link-ins, to which a deploy wires it (`flowcore.flow.calls`)
     speaks_for_instance: ClassVar[bool] = False  # its status is that of the subflow instance it stands in
+    follows: ClassVar[str] = ""  # a config field: output -> the nodes behind it, which tell `done` and `failed` of it
+    best_effort: ClassVar[bool] = False  # what fails here holds up nobody: wires drop then, a handler has its time
     waits: ClassVar[str] = ""  # a config field: how many messages its async handler may have at once, mostly waiting
     outside: ClassVar[bool | None] = None  # reaches files, machines ..: tests want a stub; None: if a source
     outputs_from: ClassVar[str | None] = None  # a config field that says how many outputs there are, or their names

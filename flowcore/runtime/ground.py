@@ -23,6 +23,7 @@ from flowcore.flow.model import MAIN_HOST
 from flowcore.flow.references import settle
 from flowcore.flow.resolved import ResolvedFlow, WireSpec
 from flowcore.flow.types import NodeTypeInfo
+from flowcore.runtime.agentfolder import is_agent_file
 from flowcore.runtime.busrights import BusRights, shared_bus
 from flowcore.runtime.environment import for_nodes
 from flowcore.runtime.forkclient import ForkServer
@@ -121,7 +122,7 @@ class Ground:
                     del self.fork_servers[older]
             types = self.types.values()
             ours = [info for info in types if libraries(info) == needs and not info.virtual and not info.missing]
-            modules = {info.module for info in ours}
+            modules = {info.module for info in ours if not is_agent_file(info.module)}
             self.fork_servers[key] = ForkServer(
                 needs,
                 tuple(sorted(modules)),

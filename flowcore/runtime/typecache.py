@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from flowcore import __version__
+from flowcore.runtime import agentfolder
 
 GROUP = "flowcore"
 """Entry points of plug-ins."""
@@ -41,7 +42,9 @@ LIMIT_S = 50.0
 _METADATA = (".dist-info", ".egg-info", ".egg-link", ".pth")
 _YOUNG_NS = 2_000_000_000
 _MOST_FILES, _MOST_KEPT = 20_000, 24
-_OF_NO_MATTER = frozenset({"XDG_SESSION_ID", "XDG_RUNTIME_DIR", "TERM", "PYTHONPATH"})  # the last shows in the places
+_OF_NO_MATTER = frozenset(  # the last two show in the places, and in what is brought
+    {"XDG_SESSION_ID", "XDG_RUNTIME_DIR", "TERM", "PYTHONPATH", agentfolder.VARIABLE}
+)
 
 Said = dict[str, Any]
 
@@ -51,12 +54,15 @@ def read() -> Said:
     plugins: dict[str, list[importlib.metadata.EntryPoint]] = {}
     for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
         plugins.setdefault(entry.module.partition(".")[0], []).append(entry)
+    names = {package: [entry.name for entry in entries] for package, entries in plugins.items()}
+    if agents := [file.name for file in agentfolder.agent_files()]:
+        plugins[agentfolder.PACKAGE], names[agentfolder.PACKAGE] = [], agents
     kept = {package: Kept(package, entries) for package, entries in plugins.items()}
     said = {package: one.read() for package, one in kept.items()}
     reading = {package: _begin(package) for package, known in said.items() if known is None}
     until = time.monotonic() + LIMIT_S
     for package, process in reading.items():
-        said[package] = answer = _end(process, until, [entry.name for entry in plugins[package]])
+        said[package] = answer = _end(process, until, names[package])
         kept[package].write(answer)
     return _together([known for known in said.values() if known is not None])
 
@@ -94,7 +100,8 @@ def _together(lists: list[Said]) -> Said:
         whole["problems"] += part.get("problems", [])
         whole["watch"] += part.get("watch", [])
     packages = [path for path in sys.path if path.endswith("site-packages")]
-    return whole | {"watch": sorted({*whole["watch"], *packages}), "installed": installed(packages)}
+    watch = {*whole["watch"], *packages, *agentfolder.folders()}  # a folder of agents may be empty yet
+    return whole | {"watch": sorted(watch), "installed": installed(packages)}
 
 
 def brought_twice(name: str, plugins: Iterable[str]) -> dict[str, str]:
@@ -187,8 +194,9 @@ class Kept:
 
     def __init__(self, package: str, entries: Iterable[importlib.metadata.EntryPoint]) -> None:
         brought = [(entry.name, entry.value, entry.dist and (entry.dist.name, entry.dist.version)) for entry in entries]
+        folders = agentfolder.folders() if package == agentfolder.PACKAGE else []
         surely = sorted((name, value) for name, value in os.environ.items() if name not in _OF_NO_MATTER)
-        key = repr([package, brought, __version__, sys.version, sys.executable, surely])
+        key = repr([package, brought, folders, __version__, sys.version, sys.executable, surely])
         self._name = f"types-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
     def read(self) -> Said | None:

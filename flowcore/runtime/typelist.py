@@ -2,10 +2,10 @@
 
     python -m flowcore.runtime.typelist PACKAGE      prints one JSON object: what the plug-ins in that package bring
 
-A plug-in is an entry point in group `flowcore`. One that cannot be imported is a problem of its own and hides no other;
-so is a type that two plug-ins bring, which then neither does. `code` stands for the source of a type: a hash over its
-module and the modules of the same package that it imports, so that a change shows in the types it concerns, and only
-there.
+A plug-in is an entry point in group `flowcore`, or a file in a folder of agents (`agentfolder`). One that cannot be
+imported is a problem of its own and hides no other; so is a type that two plug-ins bring, which then neither does.
+`code` stands for the source of a type: a hash over its module and the modules of the same package that it imports, so
+that a change shows in the types it concerns, and only there.
 """
 
 import ast
@@ -29,6 +29,7 @@ import pluggy
 from flowcore.flow.types import NodeTypeInfo, PortInfo
 from flowcore.node import hookspecs
 from flowcore.node.node import Node
+from flowcore.runtime import agentfolder
 from flowcore.runtime.typecache import GROUP, MADE_OF, Recorder, brought_twice, installed
 
 
@@ -89,6 +90,8 @@ def describe(node: type[Node], distribution: str = "", version: str = "") -> Nod
         virtual=node.virtual,
         caller=node.caller,
         speaks_for_instance=node.speaks_for_instance,
+        follows=node.follows,
+        best_effort=node.best_effort,
         outputs_from=node.outputs_from,
         inputs_from=node.inputs_from,
         bus_publish=tuple(node.bus_publish),
@@ -133,6 +136,14 @@ def read(package: str = "") -> TypeList:
                 brought.setdefault(node.type, []).append((entry.name, node, distribution, version))
         except Exception as e:
             found.problems.append(PluginProblem(entry.name, _one_line(e), traceback.format_exc()))
+    is_of_agents = package in ("", agentfolder.PACKAGE)
+    watch.update(agentfolder.folders() if is_of_agents else ())
+    for file in agentfolder.agent_files() if is_of_agents else ():
+        try:
+            for node in agentfolder.nodes_in(file):
+                brought.setdefault(node.type, []).append((file.name, node, "", ""))
+        except (Exception, SystemExit) as e:
+            found.problems.append(PluginProblem(file.name, _one_line(e), traceback.format_exc()))
     for name, bringers in brought.items():
         if len(bringers) > 1:
             found.problems.append(PluginProblem(**brought_twice(name, (plugin for plugin, *_ in bringers))))
@@ -244,7 +255,7 @@ def _statements(part: ast.AST) -> Iterator[ast.stmt]:
             yield from _statements(one)
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: {error.msg}"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
@@ -299,6 +310,8 @@ def main(package: str) -> None:
     for entry in _entries(package):
         for folder in _folders(entry.module):
             _drop_young_bytecode(Path(folder))
+    for folder in agentfolder.folders() if package == agentfolder.PACKAGE else ():
+        _drop_young_bytecode(Path(folder))
     with redirect_stdout(io.StringIO()):
         found = read(package)
     parts = recorder.made_of((folder for folder in found.watch if not folder.endswith("site-packages")), began_ns)

@@ -21,6 +21,7 @@ READ_TIMEOUT_S = 60.0
 NO_COMMANDS = "the runtime was started with --no-exec"
 _STEP_MS, _DEBOUNCE_MS = 20, 300
 _AGAIN_S = 60.0
+_LOOK_S = 1.0
 
 
 class TypeWatch:
@@ -99,9 +100,7 @@ class TypeWatch:
     async def _watch(self) -> None:
         while True:
             folders, changed = self.known.watch, asyncio.Event()
-            watching = [
-                asyncio.create_task(_watch_folder(folder, changed)) for folder in folders if Path(folder).is_dir()
-            ]
+            watching = [asyncio.create_task(_watch_folder(folder, changed)) for folder in folders]
             try:
                 while self.known.watch == folders:
                     await changed.wait()
@@ -116,6 +115,10 @@ class TypeWatch:
 async def _watch_folder(folder: str, changed: asyncio.Event) -> None:
     """Set `changed` whenever something under `folder` changed that may concern a node type."""
     is_packages = folder.endswith("site-packages")
+    while not Path(folder).is_dir():
+        await asyncio.sleep(_LOOK_S)
+        if Path(folder).is_dir():
+            changed.set()
     chosen = _Packages() if is_packages else _Sources()
     while True:
         try:

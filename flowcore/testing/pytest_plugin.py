@@ -4,6 +4,7 @@ Files are collected when they are named, with `--flow-tests`, or where the ini f
 of a session share one runtime, which is started with the first.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,11 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "FlowTests
     if config.getoption("flow_tests") or config.getini("flow_tests") or parent.session.isinitpath(file_path):
         return FlowTests.from_parent(parent, path=file_path)
     return None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Agents lie in `flows/agents`, as they do for `flowcore up` in this folder."""
+    os.environ.setdefault("FLOWCORE_AGENTS", str(config.rootpath / "flows" / "agents"))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

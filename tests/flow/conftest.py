@@ -137,6 +137,20 @@ TYPES = [
         ),
     ),
     NodeTypeInfo(
+        "core/actions",
+        inputs=(_IN, PortInfo("done"), PortInfo("failed")),
+        outputs=(PortInfo("audit", "map"),),
+        outputs_from="routes",
+        follows="followed",
+        stateful=True,
+        live_config=True,
+        config_schema=_config(
+            routes={"type": "array", "items": {"type": "string"}, "default": ["mqtt", "mail"]},
+            followed={"type": "object"},
+        ),
+    ),
+    NodeTypeInfo("agent/watch", inputs=(_IN,), outputs=(PortInfo("action"),), best_effort=True),
+    NodeTypeInfo(
         "core/catch",
         virtual="catch",
         outputs=(PortInfo("out", "map"),),

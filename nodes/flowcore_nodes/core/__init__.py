@@ -6,6 +6,7 @@ from flowcore.node import Node, hookimpl
 @hookimpl
 def flowcore_node_types() -> list[type[Node]]:
     """The core node types."""
+    from flowcore_nodes.core.actions import Actions
     from flowcore_nodes.core.aggregate import Aggregate
     from flowcore_nodes.core.anomaly import Anomaly
     from flowcore_nodes.core.base64 import Base64
@@ -34,6 +35,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.filter import Filter
     from flowcore_nodes.core.function import Function
     from flowcore_nodes.core.geofence import Geofence
+    from flowcore_nodes.core.geofence_agent import GeofenceAgent
     from flowcore_nodes.core.http_in import HttpIn
     from flowcore_nodes.core.http_request import HttpRequest
     from flowcore_nodes.core.http_response import HttpResponse
@@ -55,6 +57,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.nats_out import NatsOut
     from flowcore_nodes.core.nats_request import NatsRequest
     from flowcore_nodes.core.pattern import Pattern
+    from flowcore_nodes.core.pattern_agent import PatternAgent
     from flowcore_nodes.core.range import Range
     from flowcore_nodes.core.rate import Rate
     from flowcore_nodes.core.redis_publish import RedisPublish
@@ -77,6 +80,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.core.tail import Tail
     from flowcore_nodes.core.template import Template
     from flowcore_nodes.core.threshold import Threshold
+    from flowcore_nodes.core.threshold_agent import ThresholdAgent
     from flowcore_nodes.core.trigger import Trigger
     from flowcore_nodes.core.unit_conversion import UnitConversion
     from flowcore_nodes.core.validate import Validate
@@ -99,5 +103,6 @@ def flowcore_node_types() -> list[type[Node]]:
         EmailOut, EmailDigest, ChatOut,
         RedisStreamIn, RedisStreamOut, RedisSubscribe, RedisPublish, ZmqIn, ZmqOut,
         JetstreamIn, JetstreamOut, JetstreamKv, JetstreamWatch, JetstreamObject, S3Put, S3Get,
+        Actions, ThresholdAgent, GeofenceAgent, PatternAgent,
         Catch, Status, Complete, SubflowStatus, LinkIn, LinkOut, LinkCall, Junction, Comment,
     ]  # fmt: skip

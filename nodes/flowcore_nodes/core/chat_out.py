@@ -1,14 +1,12 @@
 import json
-import re
 from typing import Any, Literal
 
 from pydantic import field_validator
 
 from flowcore.node import GiveUp, In, Message, Out, field
-from flowcore.node.paths import MessagePath
 from flowcore_nodes.core.http_client import HttpClient, PatienceConfig, check_url, refused
+from flowcore_nodes.core.places import check_places, fill_places
 
-_PLACE = re.compile(r"\{([^{}\n]+)\}")
 _LONGEST = {"slack": 40_000, "teams": 20_000, "telegram": 4096}  # characters that a service takes
 
 
@@ -36,9 +34,7 @@ class ChatOut(HttpClient):
         @field_validator("text")
         @classmethod
         def _has_paths(cls, text: str) -> str:
-            for found in _PLACE.finditer(text):
-                MessagePath(found[1])
-            return text
+            return check_places(text)
 
     in_ = In(description="has the parts that the text names")
     out = Out(description="the message, when the service has it")
@@ -70,14 +66,7 @@ class ChatOut(HttpClient):
         return message
 
     def _text(self, message: Message) -> str:
-        def part(found: re.Match) -> str:
-            value = MessagePath(found[1]).get(message)
-            return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-        try:
-            text = _PLACE.sub(part, self.config.text)
-        except (LookupError, TypeError, ValueError) as e:
-            raise GiveUp(f"{self.config.text!r}: {e}") from None
+        text = fill_places(self.config.text, message)
         if not text.strip():
             raise GiveUp("there is no text: services refuse empty messages")
         most = _LONGEST[self.config.service]
