@@ -6,7 +6,7 @@ from pydantic import model_validator
 from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, Tensor, field
 from flowcore.node.paths import MessagePath
 from flowcore_nodes.core.path_fields import WritePath, WritePathOrEmpty
-from flowcore_nodes.core.units import BadUnit, checked_pair, convert, quantity_of
+from flowcore_nodes.core.units import BadUnit, checked_pair, convert, quantity_of, registry
 from flowcore_nodes.core.values import Operand, check_value, reference_kind
 
 
@@ -64,6 +64,7 @@ class UnitConversion(Node):
     out = Out(description="the message with the converted values")
 
     def on_start(self) -> None:
+        registry()  # now, not while the first message waits
         self._steps = [
             (
                 MessagePath(one.path),
