@@ -14,6 +14,7 @@ from tests.drills import storing
 from tests.drills import outside
 from tests.drills import scripts
 from tests.drills import broken
+from tests.drills import dispatch
 from tests.drills import figures
 from tests.drills.drill import DRILLS
 

@@ -3,7 +3,7 @@ from email.message import EmailMessage
 
 from flowcore.node import GiveUp, In, Message, Node, Out, field
 from flowcore.node.formats import write
-from flowcore_nodes.core.mail import Away, Letter, Post, Refused, letter
+from flowcore_nodes.core.mail import Away, Letter, Post, Refused, attach, attachments, letter
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 2.0
 
@@ -64,12 +64,8 @@ class EmailOut(Node):
         made.set_content(write(message.payload, "text").decode() + "\n")
         if isinstance(html := message.meta.get("html"), str):
             made.add_alternative(html, subtype="html")
-        for one in message.meta.get("attachments") or ():
-            if not isinstance(one, dict) or not isinstance(one.get("content"), (str, bytes)):
-                raise ValueError("an attachment is a map of filename, content (text or bytes) and type")
-            kind, _, sub = str(one.get("type") or "application/octet-stream").partition("/")
-            content = one["content"].encode() if isinstance(one["content"], str) else one["content"]
-            made.add_attachment(content, kind, sub or "octet-stream", filename=str(one.get("filename") or "attachment"))
+        for one in attachments(message.meta.get("attachments")):
+            attach(made, *one)
         if (size := len(made.as_bytes())) > self.config.max_bytes:
             raise ValueError(f"the e-mail has {size} bytes, max_bytes is {self.config.max_bytes}")
         return made

@@ -5,10 +5,11 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, field
 from flowcore.node.paths import MessagePath
+from flowcore_nodes.core.file_rotation import Rotate
 
 
 class FileOut(Node):
@@ -17,6 +18,9 @@ class FileOut(Node):
     By default each message is one line of JSON. A text or bytes are written as they are with format = raw. What was
     written goes on to the output. When the disk is full each message is an error of its own, nothing half-written stays
     in the file, and writing goes on when there is room again. After a crash a message may be there twice.
+
+    With `rotate` a file is set aside when it is large, or with a new day, under a name with its time
+    (app.log-20260131-235959); so many, or for so long, are kept. A message is never in two files.
     """
 
     type = "core/file-out"
@@ -43,6 +47,8 @@ class FileOut(Node):
             32, ge=1, le=256, description="Most files kept open, when paths differ from message to message"
         )
 
+        rotate: Rotate = field(Rotate(), description="append: when the file is set aside, and how long it is kept")
+
         @field_validator("encoding")
         @classmethod
         def _is_encoding(cls, name: str) -> str:
@@ -57,6 +63,12 @@ class FileOut(Node):
         def _is_path(cls, path: str) -> str:
             MessagePath(path)
             return path
+
+        @model_validator(mode="after")
+        def _rotates_what_grows(self) -> "FileOut.Config":
+            if self.rotate.is_wanted and self.action != "append":
+                raise ValueError(f"rotate is for action = append, not {self.action}")
+            return self
 
     in_ = In()
     out = Out(description="the message, when it is written")
@@ -79,11 +91,16 @@ class FileOut(Node):
         written: list[Message] = []
         errors: list[tuple[Exception, Message]] = []
         for path, group in self._by_path(messages, errors).items():
+            done = 0
             try:
-                self._write(path, [content for _, content in group])
-                written += [message for message, _ in group]
+                while done < len(group):
+                    contents = [content for _, content in group[done:]]
+                    count = self._turn(path, contents)
+                    self._write(path, contents[:count])
+                    written += [message for message, _ in group[done : done + count]]
+                    done += count
             except OSError:
-                for message, content in group:  # one by one: some may still fit
+                for message, content in group[done:]:  # one by one: some may still fit
                     try:
                         self._write(path, [content])
                         written.append(message)
@@ -121,6 +138,21 @@ class FileOut(Node):
             except (TypeError, ValueError) as e:
                 raise GiveUp(f"can't be written as JSON: {e}") from None
         return (text + "\n" if self.config.newline else text).encode(self.config.encoding)
+
+    def _turn(self, path: str, contents: list[bytes]) -> int:
+        """Set the file aside where that is due; returns how many of the contents go into the one that is there now."""
+        rotate = self.config.rotate
+        if not rotate.is_wanted:
+            return len(contents)
+        file = Path(path)
+        try:
+            if rotate.is_due(file, len(contents[0]), self.now_s()):
+                self._close(path)
+                rotate.set_aside(file, self.now_s())
+            return rotate.fits(file, contents)
+        except OSError as e:  # it grows on: nothing is lost
+            self.log.warning("could not set %s aside: %s", path, e)
+            return len(contents)
 
     def _write(self, path: str, contents: list[bytes]) -> None:
         """All of it or, when the disk refuses, nothing. Raises OSError."""

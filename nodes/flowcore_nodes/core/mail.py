@@ -88,6 +88,28 @@ def letter(sender: str, to: Any, subject: str, identity: str, now_s: float) -> E
     return made
 
 
+def attachments(given: Any) -> list[tuple[str, str, bytes]]:
+    """Filename, type and content of each of meta.attachments.
+
+    Raises:
+        ValueError: one has no content.
+    """
+    found = []
+    for one in given or ():
+        if not isinstance(one, dict) or not isinstance(one.get("content"), (str, bytes)):
+            raise ValueError("an attachment is a map of filename, content (text or bytes) and type")
+        content = one["content"].encode() if isinstance(one["content"], str) else one["content"]
+        kind = str(one.get("type") or "application/octet-stream")
+        found.append((str(one.get("filename") or "attachment"), kind, content))
+    return found
+
+
+def attach(made: EmailMessage, filename: str, kind: str, content: bytes) -> None:
+    """Put an attachment into a message."""
+    main, _, sub = kind.partition("/")
+    made.add_attachment(content, main, sub or "octet-stream", filename=filename)
+
+
 class Post:
     """Sends messages, a connection each.
 

@@ -122,6 +122,35 @@ async def test_messages_wait_for_the_server_and_bad_ones_do_not_hold_it_up(serve
         putting.cancel()
 
 
+async def test_a_digest_has_the_newest_photos_that_fit(server):
+    """Kept over a restart; how many were left out is in the text."""
+    store, config = MemoryStore(), server.config() | {"every_s": 600, "max_attached": 3, "max_attached_bytes": 100}
+
+    def photo(n: int, size: int = 30) -> dict:
+        return {"attachments": [{"filename": f"{n}.jpg", "type": "image/jpeg", "content": bytes([n]) * size}]}
+
+    async with drive(EmailDigest, store=store, **config) as node:
+        for n in range(4):
+            await node.put({"event": n}, meta=photo(n))
+        await node.put("large", meta=photo(4, 101))
+        await node.put("bad", meta={"attachments": ["no map"]})
+        await node.put("two", meta=photo(5, 40))
+        await node.put("more", meta=photo(6, 60))
+        assert "an attachment is a map" in node.errors[0]["text"]
+        left = store.copy()
+    async with drive(EmailDigest, store=left, **config) as node:
+        await node.advance(1)
+        await node.wait_for(lambda: len(server.got) == 1)
+        (_, made) = server.got[0]
+        assert [(one.get_filename(), len(one.get_content())) for one in made.iter_attachments()] == [
+            ("5.jpg", 40),
+            ("6.jpg", 60),
+        ]
+        assert made.get_body(("plain",)).get_content().splitlines()[-1] == "(5 older attachments were left out)"
+        await node.sent(1)
+        assert not [*node.node.state]
+
+
 @pytest.mark.survives("core/email-digest", "aiosmtpd", "peer restart", "killed in between")
 async def test_a_digest_collects_and_survives_a_kill(server):
     store = MemoryStore()

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import resource
 import signal
 
@@ -57,6 +58,40 @@ async def test_a_file_that_was_moved_away_is_made_anew(tmp_path):
         await node.put(2)
         assert path.read_text() == "2\n"
         assert (tmp_path / "out.log.1").read_text() == "1\n"
+
+
+async def test_a_file_is_set_aside_when_it_is_large(tmp_path):
+    """Each line is in one file, whole; so many are kept, what has another name is left alone."""
+    path, notes = tmp_path / "out", tmp_path / "out-notes"
+    notes.write_text("not ours")
+    async with drive(FileOut, path=str(path), rotate={"max_bytes": 20}) as node:
+        await node.put(*range(10, 50))
+        await node.put("longer than a file may be", *range(50, 60))
+        old = sorted(
+            set(tmp_path.iterdir()) - {path, notes}, key=lambda file: (file.name[:19], len(file.name), file.name)
+        )
+        lines = [line for file in (*old, path) for line in file.read_text().splitlines()]
+        assert lines == [*map(str, range(10, 50)), '"longer than a file may be"', *map(str, range(50, 60))]
+        assert sum(file.stat().st_size > 20 for file in old) == 1 and node.errors == []
+        await node.reconfigure(rotate={"max_bytes": 20, "keep": 2})
+        await node.put(*range(100, 120))
+        assert len(list(tmp_path.iterdir())) == 4 and notes.exists()
+
+
+async def test_a_file_is_set_aside_on_a_new_day(tmp_path):
+    """Also when nobody was there at midnight; old ones go after their days."""
+    path, day_s = tmp_path / "out", 86_400
+    old = tmp_path / "out-20200101-120000"
+    old.write_text("0\n")
+    os.utime(old, (0, 1577880000))
+    async with drive(FileOut, path=str(path), rotate={"every": "day", "keep_days": 30}) as node:
+        await node.put(1)
+        now_s = node.node.now_s()
+        os.utime(path, (now_s - day_s, now_s - day_s))
+        await node.put(2, 3)
+        (aside,) = set(tmp_path.iterdir()) - {path}
+        assert (aside.read_text(), path.read_text()) == ("1\n", "2\n3\n")
+        assert re.fullmatch(r"out-\d{8}-\d{6}", aside.name)
 
 
 async def test_what_is_no_json_is_an_error_of_its_own(tmp_path):
