@@ -3,9 +3,11 @@
     python docs/connectors.py            all of them, a row a connector
     python docs/connectors.py -k modbus  some of them, shown and not written
 
-A test is marked `@pytest.mark.survives(node types, peer, *what it was)`.
+A test is marked `@pytest.mark.survives(node types, peer, *what it was)`. The figures are those of docs/connectors.json,
+which `python -m tests.drills.peers` measures.
 """
 
+import json
 import re
 import sys
 from collections import defaultdict
@@ -14,8 +16,10 @@ from pathlib import Path
 import pytest
 
 PAGE = Path(__file__).with_name("connectors.md")
+FIGURES = PAGE.with_suffix(".json")
 ROOT = PAGE.parents[1]
 BEGIN, END = "<!-- table: python docs/connectors.py -->\n", "<!-- end of table -->\n"
+MEASURED = ["messages/s", "back after", "was away"]
 WHAT = ["peer restart", "killed in between", "wrong password", "slow peer", "malformed data"]
 
 
@@ -42,21 +46,41 @@ class Gather:
                     row[one] = report.outcome
 
 
-def table(rows: dict) -> str:
-    """As Markdown."""
-    lines = [f"| connector | tested against | {' | '.join(WHAT)} |", "|---|---|" + "---|" * len(WHAT)]
+def table(rows: dict, figures: dict) -> str:
+    """As Markdown. What has figures and no test with the mark has a row, too."""
+    figures = dict(figures)
+    columns = [*WHAT, *MEASURED]
+    lines = [f"| connector | tested against | {' | '.join(columns)} |", "|---|---|" + "---|" * len(columns)]
     signs = {"passed": "yes", "failed": "**no**", "skipped": "not run here", None: ""}
-    for (node, peer), row in sorted(rows.items()):
-        cells = [signs[row.get(what)] for what in WHAT]
+    of_row = {
+        key: figures.pop(name)
+        for name in list(figures)
+        for key in rows
+        if name in figures and name in key[0].split(", ") and figures[name]["peer"] in key[1]
+    }
+    of_row |= {(name, one["peer"]): one for name, one in figures.items()}
+    for node, peer in sorted({*rows, *of_row}):
+        row = rows.get((node, peer), {})
+        cells = [*(signs[row.get(what)] for what in WHAT), *measured(of_row.get((node, peer), {}))]
         lines.append(f"| `{node}` | {peer} | {' | '.join(cells)} |".replace(", ", "`, `", node.count(", ")))
     return "\n".join(lines) + "\n"
+
+
+def measured(figures: dict) -> list[str]:
+    """The cells of what was measured: empty where it was not."""
+    rate_hz, away = figures.get("rate_hz"), figures.get("away")
+    if away is None:
+        return [f"{rate_hz:,.0f}" if rate_hz else "", "", ""]
+    minutes = "10 minutes" if away["away_s"] >= 600 else f"{away['away_s']:g} s"
+    lost = {None: "", 0: ", nothing lost"}.get(away["lost"], f", **{away['lost']} lost**")
+    return [f"{rate_hz:,.0f}" if rate_hz else "", f"{away['back_s']:g} s", f"{minutes}{lost}"]
 
 
 def main() -> int:
     """Run, and write the page."""
     gather = Gather()
     status = pytest.main(["-q", "-p", "no:cacheprovider", str(ROOT / "tests/nodes"), *sys.argv[1:]], plugins=[gather])
-    made = table(gather.rows)
+    made = table(gather.rows, json.loads(FIGURES.read_text()))
     if sys.argv[1:]:
         print(made)
         return int(status)

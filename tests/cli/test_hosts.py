@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import datetime
 
 import psutil
 import pytest
@@ -110,6 +111,63 @@ async def test_the_main_is_killed_and_starts_again_while_the_member_goes_on(flow
     assert list(dict.fromkeys(written(tmp_path))) == list(range(1, NUMBERS + 1))
     after = await parse()
     assert before["host"] == "edge1" and after["pid"] == before["pid"] and after["state"] == "running"
+
+
+def scheduled(folder, host):
+    """A job each second on one host, which writes into a file of its own when each run was due."""
+    placed = {"settings": {"host": host}} if host else {}
+    config = {"group": "hall", "jobs": [{"name": "report", "cron": "* * * * * *"}]}
+    due = [{"action": "set", "path": "payload", "value": {"$message": "meta.schedule.due"}}]
+    return [
+        {"id": f"at-{host or 'main'}", "type": "core/schedule", "config": config, **placed},
+        {"id": f"due-{host or 'main'}", "type": "core/change", "config": {"rules": due}, **placed},
+        {
+            "id": f"out-{host or 'main'}",
+            "type": "core/file-out",
+            "config": {"path": str(folder / f"{host}.due")},
+            **placed,
+        },
+    ]
+
+
+async def test_a_job_that_two_runtimes_have_is_run_once(flowcore, edge, tmp_path):
+    """Each run by one of them, also while one is killed and comes back; the other goes on alone meanwhile."""
+    await flowcore.up()
+    url = await may_join(flowcore)
+    up = await join(edge, url)
+    nodes = scheduled(tmp_path, "") + scheduled(tmp_path, "edge1")
+    wires = [
+        {"from": f"{begin}-{host}.out", "to": f"{end}-{host}.in"}
+        for host in ("main", "edge1")
+        for begin, end in (("at", "due"), ("due", "out"))
+    ]
+    flowcore.write({"flowcore": 1, "id": "hall", "nodes": nodes, "wires": wires})
+    await flowcore("deploy", "demo.json")
+
+    def runs(host):
+        path = tmp_path / f"{host}.due"
+        return [json.loads(line) for line in path.read_text().split()] if path.exists() else []
+
+    async def further(count):
+        before = len(runs("") + runs("edge1"))
+        async with asyncio.timeout(60):
+            while len(runs("") + runs("edge1")) < before + count:  # noqa: ASYNC110 - others write the files
+                await asyncio.sleep(0.05)
+
+    await further(3)
+    children = psutil.Process(up.pid).children(recursive=True)
+    up.kill()
+    await up.wait()
+    await asyncio.to_thread(psutil.wait_procs, children, 10)
+    alone = len(runs("edge1"))
+    await further(3)
+    assert len(runs("edge1")) == alone
+    up = await join(edge, url)
+    await further(3)
+    ran = sorted(runs("") + runs("edge1"))
+    assert len(ran) == len(set(ran))
+    seconds = (datetime.fromisoformat(ran[-1]) - datetime.fromisoformat(ran[0])).total_seconds()
+    assert seconds - len(ran) <= 1  # all of them, but the one that was claimed in the moment of the kill
 
 
 async def test_what_cannot_be_is_said_in_one_line(flowcore, edge):

@@ -12,9 +12,11 @@ import tty
 from pathlib import Path
 
 import aiohttp
+import aiomqtt
 import pytest
 from aiohttp import web
 from aiosmtpd.controller import Controller
+from asyncua import Client
 from flowcore_nodes.iot.simulated import machine
 from flowcore_nodes.vision.conveyor import Conveyor
 from pymodbus.client import AsyncModbusTcpClient
@@ -23,7 +25,7 @@ from flowcore.bus.envelope import unpack
 from flowcore.flow.format import format_flow
 from flowcore.runtime.control.nodes import StatusRequest, status
 from flowcore.runtime.host import Host
-from flowcore.simulate.devices import make
+from flowcore.simulate.devices import At, make
 from flowcore.simulate.player import Broker, Player
 
 FLOWS = sorted(
@@ -348,6 +350,21 @@ async def test_boiler_opens_the_valve_when_it_is_too_hot(host, tmp_path):
         await server.wait()
 
 
+@contextlib.asynccontextmanager
+async def stations(folder: Path, *names: str, seed: int = 1):
+    """Simulated stations at free ports, in this process: name -> where it listens."""
+    where: dict[str, asyncio.Future[str]] = {name: asyncio.get_running_loop().create_future() for name in names}
+    playing = [
+        asyncio.create_task(one.serve(At(0, folder, where[one.name].set_result, lambda _: None)))
+        for name in names
+        for one in make(name, 1, seed)
+    ]
+    yield {name: await one for name, one in where.items()}
+    for one in playing:
+        one.cancel()
+    await asyncio.gather(*playing, return_exceptions=True)
+
+
 async def test_ledger_counts_what_was_measured(host, tmp_path):
     """What was written into the table is found in it."""
     shown: asyncio.Queue[dict] = asyncio.Queue()
@@ -405,6 +422,62 @@ async def test_alarms_reach_a_chat_and_a_mailbox(host):
             assert "door open" in text
     mailbox.stop()
     await runner.cleanup()
+
+
+async def test_building_heats_where_people_are_and_tells_bad_air(host, tmp_path):
+    """Simulated stations, real protocols: Modbus, OPC UA and MQTT, read and written."""
+    events, energy = tmp_path / "events.jsonl", tmp_path / "energy.jsonl"
+    async with stations(tmp_path, "air", "rooms") as where:
+        rooms = where["rooms"].partition(", ")[0]
+        air = re.search(r":(\d+),", where["air"])[1]
+        env = {
+            "AIR_PORT": int(air),
+            "ROOMS": rooms,
+            "CO2_PPM": 100,
+            "CO2_CLEAR_PPM": 90,
+            "EVENTS": str(events),
+            "ENERGY": str(energy),
+        }
+        await deploy(host, example("building", WINDOW_S=1, **env))
+        lines = await json_lines(events, lambda lines: len(lines) >= 3)
+        assert {line["key"] for line in lines} >= {"room1.co2_ppm", "room2.co2_ppm", "room3.co2_ppm"}
+        assert (await json_lines(energy, lambda lines: len(lines) >= 2))[-1]["max"] > 0.3
+        broker = aiomqtt.Client(
+            "127.0.0.1", host.bus.server.mqtt_port, username=host.bus.user, password=host.bus.password
+        )
+        presence = json.dumps({"room": "room3", "present": True, "lux": 300})
+        async with asyncio.timeout(30), broker as plant, Client(rooms) as there:
+            index = await there.get_namespace_index("urn:flowcore:simulated")
+            valve = there.get_node(f"ns={index};s=room3.valve_pct")
+            assert await valve.read_value() == 40
+            while await valve.read_value() != 60:
+                await plant.publish("building/room3/presence", presence, 1)
+                await asyncio.sleep(0.1)
+
+
+async def test_line_counts_weighs_and_writes_down(host, tmp_path):
+    """Serial, Modbus, OPC UA and Bluetooth, simulated and spoken to as they are; the table has what was weighed."""
+    shown: asyncio.Queue[dict] = asyncio.Queue()
+    await host.bus.connection.subscribe("flow.line.show.debug", lambda _, data, *__: shown.put_nowait(unpack(data)))
+    async with stations(tmp_path, "scale", "belt", "press", "nano") as where:
+        ports = {"BELT_PORT": int(re.search(r":(\d+),", where["belt"])[1]), "PRESS": where["press"].partition(", ")[0]}
+        files = {
+            "SCALE": str(tmp_path / "scale"),
+            "BOOK": str(tmp_path / "book.db"),
+            "EVENTS": str(tmp_path / "events"),
+        }
+        document = example("line", LEAST_G=0, RADIO=where["nano"].partition(",")[0], **ports, **files)
+        for node in document["nodes"]:
+            if node["id"] == "ask":
+                node["config"]["every_s"] = 0.5
+        await deploy(host, document)
+        async with asyncio.timeout(40):
+            while (told := (await shown.get())["value"])["parts"] < 3:
+                pass
+        assert 450 < told["grams"] < 550
+        up = str(host.status("line"))
+        for name in ("Nano33BLESense", "modbus 127.0.0.1", "opc.tcp://"):
+            assert f"connected: {name}" in up
 
 
 async def test_shifts_reports_on_time(host, tmp_path):

@@ -1,0 +1,17 @@
+"""The short form of `tests.drills.peers`: every peer is away for a moment, all at the same time."""
+
+import pytest
+
+from tests.drills.peers import CASES, Away, all_away
+
+
+SLOW_TO_START = ("iot/opcua-read", "iot/opcua-write", "iot/modbus-read")  # their peers; tests/nodes has their restarts
+
+
+@pytest.mark.drill
+async def test_every_connector_is_back_and_nothing_is_lost():
+    """Within two seconds of its peer's return; twice that, because all come back at once on a machine that is busy."""
+    cases = [case for case in CASES if case.needs() and case.name not in SLOW_TO_START]
+    found = await all_away(cases, away_s=2.0)
+    bad = {name: one for name, one in found.items() if not isinstance(one, Away) or one.back_s > 4.0 or one.lost}
+    assert not bad and len(found) >= 8
