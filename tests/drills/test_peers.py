@@ -4,7 +4,6 @@ import pytest
 
 from tests.drills.peers import CASES, Away, all_away
 
-
 SLOW_TO_START = ("iot/opcua-read", "iot/opcua-write", "iot/modbus-read")  # their peers; tests/nodes has their restarts
 
 

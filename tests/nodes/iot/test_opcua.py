@@ -100,8 +100,9 @@ class Line:
         self._is_cut = False
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server():
+    """One for all tests, which leave it running: it takes seconds to start."""
     made = Server()
     yield made
     made.kill()
