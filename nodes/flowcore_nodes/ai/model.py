@@ -94,7 +94,7 @@ class Model(Node):
         @property
         def in_flight(self) -> int:
             """Messages that are taken and not answered: what the workers have at hand, and a batch that gathers."""
-            return self.workers if self.max_batch == 1 else (self.workers + 1) * self.max_batch
+            return (self.workers + 1) * self.max_batch
 
     in_ = In(description="a tensor, a map with `tensor`, or a map of tensors by input name")
     out = Out(dict, "outputs by name; model: name, version, latency_ms, batch; and what came beside `tensor`")
