@@ -95,3 +95,20 @@ def test_a_command_that_is_none_changes_nothing(payload):
     assert "does not understand" in machine.command("actuators/press-1/cooling", payload)
     assert machine.command("actuators/mill-2/cooling", b"on") is None
     assert not machine.is_cooled
+
+
+def test_trucks_go_round_get_warm_and_lose_their_fix():
+    """In an hour each stands at all three stops, with an open door; the same seed says the same."""
+
+    def said(seed: int) -> list[dict]:
+        (truck,) = devices.make("trucks", 1, seed)
+        return [payload for second in range(3600) for _, payload in truck.play(float(second))]
+
+    readings = said(2)
+    assert readings == said(2) != said(3)
+    fixed = [one for one in readings if one["lon"] is not None]
+    assert 0.9 < len(fixed) / len(readings) < 1
+    stops = {(round(one["lon"], 2), round(one["lat"], 2)) for one in fixed if one["door"]}
+    assert stops == {(13.30, 52.50), (13.34, 52.53), (13.36, 52.48)}
+    warmest_f, coldest_f = max(one["temp_f"] for one in readings), min(one["temp_f"] for one in readings)
+    assert coldest_f < -3 and warmest_f > 5
