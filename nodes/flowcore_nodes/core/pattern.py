@@ -1,7 +1,7 @@
 import json
 from bisect import insort
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -47,7 +47,7 @@ class Pattern(Node):
     category = "function"
     icon = "list-tree"
     stateful = True
-    context = ("flow", "global")
+    context: ClassVar[tuple[str, ...]] = ("flow", "global")
 
     class Config(NodeConfig):
         steps: list[Step] = field(..., min_length=1, max_length=20, description="The events, in their order")

@@ -43,7 +43,9 @@ def reactions_to(
     yield made
     for port, name in events.items():
         event: Message | None = made.get(port)
-        for one in reactions if event is not None else ():
+        if event is None:
+            continue
+        for one in reactions:
             if one.on in ("", name):
                 try:
                     yield Outputs(action=_action(agent, one, event))
