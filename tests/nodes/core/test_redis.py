@@ -1,9 +1,6 @@
 """Redis nodes against a real redis-server, which is killed, stopped, and has another password on the way."""
 
 import asyncio
-import json
-import os
-import signal
 import time
 
 import pytest
@@ -177,42 +174,3 @@ async def test_what_is_published_is_heard(peer, redis):
     wrong = peer.config | {"password": "another"}
     async with drive(RedisSubscribe, **config | {"server": wrong}) as node:
         await node.wait_for(lambda: any("password" in text for text, _ in node.statuses))
-
-
-@pytest.mark.drill
-@pytest.mark.survives("core/redis-stream-in, core/redis-stream-out", PEER, "killed in between")
-async def test_nothing_is_lost_when_nodes_and_redis_are_killed(host, peer, redis, tmp_path):
-    """Numbers through redis-stream-out and -in to a file; each is killed on the way, and so is Redis."""
-    numbers, lines, path = 1500, tmp_path / "numbers.txt", tmp_path / "out.jsonl"
-    lines.write_text("".join(f"{n}\n" for n in range(numbers)))
-    server, often = (
-        {"server": peer.config | {"password": {"$secret": "redis"}}, "stream": "line"},
-        {"restart": {"limit": 100}},
-    )
-    slowly = {"full": "throttle", "throttle_hz": 600}
-    nodes = [
-        {"id": "read", "type": "core/file-in", "config": {"path": str(lines)}, "settings": slowly},
-        {"id": "out", "type": "core/redis-stream-out", "config": server, "settings": often},
-        {"id": "in", "type": "core/redis-stream-in", "config": server, "settings": often},
-        {"id": "file", "type": "core/file-out", "config": {"path": str(path)}},
-    ]
-    host.secrets.set("redis", peer.config["password"])
-    wires = [{"from": "read.out", "to": "out.in"}, {"from": "in.out", "to": "file.in"}]
-    await host.deploy(json.dumps({"flowcore": 1, "id": "line", "nodes": nodes, "wires": wires}), "line.json")
-
-    def written() -> set[int]:
-        return {int(line) for line in path.read_text().split()} if path.exists() else set()
-
-    for count, victim in ((200, "in"), (500, "out"), (800, "redis")):
-        await until(lambda count=count: len(written()) >= count, 60)
-        if victim == "redis":
-            peer.kill()
-            await asyncio.sleep(0.3)
-            await asyncio.to_thread(peer.start)
-        else:
-            (one,) = [node for node in host.status("line")[0].nodes if node.node == victim]
-            os.kill(one.pid, signal.SIGKILL)
-    await until(lambda: len(written()) >= numbers, 60)
-    assert written() == set(range(numbers))
-    with peer.client() as client:
-        await until(lambda: pending(client, "line") == 0)

@@ -1,9 +1,6 @@
 """ZeroMQ nodes with each other and with plain pyzmq sockets, which come, go, and send rubbish."""
 
 import asyncio
-import json
-import os
-import signal
 import socket
 import time
 
@@ -164,35 +161,3 @@ async def test_wrong_settings_are_refused(config, why):
     with pytest.raises(ValueError, match=why):
         async with drive(ZmqIn, **config):
             pass
-
-
-@pytest.mark.drill
-@pytest.mark.survives(BOTH, PEER, "killed in between")
-async def test_nothing_is_lost_when_either_side_is_killed(host, address, tmp_path):
-    """Confirmed numbers from one flow to another, both killed on the way: each is in the file."""
-    numbers, lines, path = 1200, tmp_path / "numbers.txt", tmp_path / "out.jsonl"
-    lines.write_text("".join(f"{n}\n" for n in range(numbers)))
-    often, slowly = {"restart": {"limit": 100}}, {"full": "throttle", "throttle_hz": 600}
-    server = {"address": address, "bind": True, "pattern": "rep"}
-    nodes = [
-        {"id": "read", "type": "core/file-in", "config": {"path": str(lines)}, "settings": slowly},
-        {"id": "out", "type": "core/zmq-out", "config": {"address": address, "pattern": "req"}, "settings": often},
-        {"id": "in", "type": "core/zmq-in", "config": server, "settings": often},
-        {"id": "file", "type": "core/file-out", "config": {"path": str(path)}},
-    ]  # fmt: skip
-    wires = [{"from": "read.out", "to": "out.in"}, {"from": "in.out", "to": "file.in"}]
-    await host.deploy(json.dumps({"flowcore": 1, "id": "line", "nodes": nodes, "wires": wires}), "line.json")
-
-    async def written(count: int) -> set[int]:
-        async with asyncio.timeout(60):
-            while True:
-                found = {int(line) for line in path.read_text().split()} if path.exists() else set()
-                if len(found) >= count:
-                    return found
-                await asyncio.sleep(0.02)
-
-    for count, victim in ((200, "in"), (500, "out"), (800, "in")):
-        await written(count)
-        (one,) = [node for node in host.status("line")[0].nodes if node.node == victim]
-        os.kill(one.pid, signal.SIGKILL)
-    assert await written(numbers) == set(range(numbers))
