@@ -62,6 +62,7 @@ In another terminal:
     flowcore nodes                  the nodes there are; `flowcore nodes core/function` shows one
     flowcore validate flows/*.json  what is wrong with the files, if anything
     flowcore new-node my-nodes      a node of your own, in Python
+    flowcore new-agent too-hot      an agent of your own, in flows/agents/
     flowcore service install        runs all this as a service, from the next boot on
 """
 

@@ -35,6 +35,7 @@ COMMANDS = (  # in the order of `flowcore --help`: (module, [commands in it])
     ("pub", ["pub"]),
     ("nodes", ["nodes"]),
     ("new_node", ["new-node"]),
+    ("new_agent", ["new-agent"]),
     ("simulate", ["simulate"]),
     ("bench", ["bench"]),
     ("doctor", ["doctor"]),

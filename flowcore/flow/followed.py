@@ -5,7 +5,9 @@ choice leads to (`outputs_from`; the fixed ones are not followed) gets a wire fr
 and one from `error` to `failed`, as if complete and catch nodes stood there. The wires close cycles, so no ack waits
 for them. Which nodes stand behind which output is put into the config field that `follows` names:
 
-    {"mqtt": ["plc"], "mail": []}     mail leads to another flow, whose nodes tell nothing; without a wire: not there
+    {"mqtt": ["plc"], "mail": [], "audit": []}
+
+An output without a wire is not there; of a fixed one, and of one that leads to another flow, nobody tells anything.
 """
 
 from __future__ import annotations
@@ -50,8 +52,8 @@ def _behind(follower: Placed, net: Net, running: frozenset[tuple[str, str]]) -> 
     fixed = {port.name for port in follower.info.outputs}
     behind: dict[str, list[str]] = {}
     for port in follower.ports("out"):
-        if port.name not in fixed:
-            ends = [way.end for way in net.direct(Port(flow, follower.id, "out", port.name), running)]
-            if ends:
-                behind[port.name] = sorted({end.node for end in ends if end.flow == flow and end.node != follower.id})
+        ends = [way.end for way in net.direct(Port(flow, follower.id, "out", port.name), running)]
+        if ends:
+            followed = {end.node for end in ends if end.flow == flow and end.node != follower.id}
+            behind[port.name] = [] if port.name in fixed else sorted(followed)
     return behind

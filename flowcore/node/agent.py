@@ -36,8 +36,11 @@ class Agent(Node):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        name = _dashed(cls.__name__)
         if "type" not in vars(cls):
-            cls.type = "" if cls.__name__.startswith("_") else f"agent/{_dashed(cls.__name__)}"
+            cls.type = "" if cls.__name__.startswith("_") else f"agent/{name}"
+        if "title" not in vars(cls):
+            cls.title = name.replace("-", " ").capitalize()
 
     def act(
         self,

@@ -19,7 +19,7 @@ def test_the_nodes_behind_each_route_tell_what_became_of_it(resolved):
     assert sorted(told(flow)) == [
         "box:a.complete > done", "box:a.error > failed", "plc.complete > done", "plc.error > failed",
     ]  # fmt: skip
-    assert flow.nodes["do"].config["followed"] == {"mqtt": ["plc"], "mail": ["box:a"]}
+    assert flow.nodes["do"].config["followed"] == {"mqtt": ["plc"], "mail": ["box:a"], "audit": []}
     closing = {f"{wire.producer}.{wire.port}" for wire in flow.wires if wire.feedback}
     assert closing == {"box:a.complete", "box:a.error", "plc.complete", "plc.error"}
     assert not flow.notes

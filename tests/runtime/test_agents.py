@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -112,3 +114,51 @@ async def test_an_agent_lives_in_a_folder_and_what_it_asks_for_is_done_or_told(l
     book = await until(lambda: len(found := lines(tmp_path / "book.jsonl")) >= 3 and found, "the third action")
     assert book[2:] == [{"n": 3, "by": "second"}]
     assert hot(line).state == "running"
+
+
+COUNTS = '''
+from flowcore.node import Agent
+
+class Count(Agent):
+    """Number the events."""
+    def on_message(self, message):
+        self.state["n"] = self.state.get("n", 0) + 1
+        return self.act(message, "book", {"n": self.state["n"]})
+'''
+
+
+async def test_agent_and_actions_that_are_killed_forget_nothing_and_number_nothing_twice(line, tmp_path):
+    """Each event has its one number, each action is done, and was said to be; agent, dispatcher and doer are killed."""
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "count.py").write_text(COUNTS)
+    numbers, many = tmp_path / "numbers.txt", 1500
+    numbers.write_text("".join(f"{n}\n" for n in range(many)))
+    nodes = [
+        ("read", "core/file-in", {"path": str(numbers)}),
+        ("hot", "agent/count", {}),
+        ("do", "core/actions", {"routes": ["book"], "max_held": 5000}),
+        ("book", "core/file-out", {"path": str(tmp_path / "book.jsonl")}),
+        ("audit", "core/file-out", {"path": str(tmp_path / "audit.jsonl")}),
+    ]
+    wires = [("read.out", "hot.in"), ("hot.action", "do.in"), ("do.book", "book.in"), ("do.audit", "audit.in")]
+    flow = {
+        "flowcore": 1, "id": "line",
+        "nodes": [
+            {"id": id_, "type": type_, "config": config, "settings": {"restart": {"limit": 100}}}
+            for id_, type_, config in nodes
+        ],
+        "wires": [{"from": begin, "to": end} for begin, end in wires],
+    }  # fmt: skip
+    await until(lambda: "agent/count" in line.types, "the new folder was not seen")
+    await line.deploy(json.dumps(flow), "line.json")
+    for share, node in enumerate(("hot", "do", "book"), 1):
+        await until(lambda share=share: len(lines(tmp_path / "book.jsonl")) >= many * share / 5, "progress", 40)
+        (found,) = [one for one in line.status("line")[0].nodes if one.node == node]
+        if found.pid:
+            os.kill(found.pid, signal.SIGKILL)
+
+    def told():
+        return {one["payload"]["n"] for one in lines(tmp_path / "audit.jsonl") if one["outcome"] == "done"}
+
+    await until(lambda: len(told()) >= many, "the end", 60)
+    assert told() == {one["n"] for one in lines(tmp_path / "book.jsonl")} == set(range(1, many + 1))

@@ -33,7 +33,8 @@ class Actions(Holding):
     no other. What waits and what is under way survives a kill; an action may be done twice then, and never not at all.
 
     `audit` tells of each end of an action, and of each try that failed; wire it to a file or a database. `dead` has
-    the actions that were not done: as they came, the reason in `meta.action`; wired back to `in` they begin anew.
+    the actions that were not done: as they came, the reason in `meta.action`; wired back to `in` they begin anew. Without
+    a wire there they are kept as given up: `flowcore errors`, `flowcore retry`.
     """
 
     type = "core/actions"
@@ -261,8 +262,10 @@ class Actions(Holding):
         meta["action"] = {"why": why, "attempts": entry[ATTEMPTS], "at_s": self.now_s()}
         self._failures += 1
         self.set_status(f"{self._failures} not done; last: {entry[ROUTE]}: {why}"[:200], "warn")
-        self.report(ActionDead(f"{entry[ROUTE]}: {why}"))
-        return Outputs(dead=message_of(parts, meta=meta), audit=self._audit(entry, "dead", why))
+        dead = message_of(parts, meta=meta)
+        dead.port = "in"  # where `flowcore retry` puts it
+        self.report(ActionDead(f"{entry[ROUTE]}: {why}"), None if "dead" in self.config.followed else dead)
+        return Outputs(dead=dead, audit=self._audit(entry, "dead", why))
 
     def _audit(self, entry: list, outcome: str, why: str = "") -> Message:
         parts, now_s = entry[PARTS], self.now_s()

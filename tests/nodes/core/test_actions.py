@@ -63,17 +63,21 @@ async def test_a_failed_action_is_tried_again_after_growing_waits_and_then_is_de
         (dead,) = node.messages("dead")
         assert (dead.payload, dead.topic, dead.meta["do"]) == ("x", "t", ["mqtt"])
         assert dead.meta["action"]["why"] == "plc: no answer"
-        assert node.errors[-1]["error"] == "ActionDead" and not node.given_up
+        assert node.errors[-1]["error"] == "ActionDead"
+        (given_up,) = node.given_up  # nothing is wired to `dead`: it is kept for `flowcore retry`
+        kept = given_up["message"]
+        assert (kept["payload"], kept["port"], kept["meta"]["do"]) == ("x", "in", ["mqtt"])
         await node.put(dead.payload, topic=dead.topic, meta=dead.meta)  # wired back, it begins anew
         await done(node, node.messages("mqtt")[-1])
         assert outcomes(node)[-1] == ("mqtt", "done", 1, "")
 
 
 async def test_what_a_node_refuses_for_good_is_dead_at_once():
-    async with actions() as node:
+    async with actions(followed=WIRED | {"dead": []}) as node:
         await node.put("x", meta={"do": "mqtt"})
         await failed(node, node.messages("mqtt")[0], "GiveUp")
         assert outcomes(node) == [("mqtt", "dead", 1, "plc: no answer")]
+        assert not node.given_up and len(node.messages("dead")) == 1
 
 
 async def test_a_route_that_is_stuck_holds_up_no_other_and_nothing_is_lost():
