@@ -33,8 +33,8 @@ class Actions(Holding):
     no other. What waits and what is under way survives a kill; an action may be done twice then, and never not at all.
 
     `audit` tells of each end of an action, and of each try that failed; wire it to a file or a database. `dead` has
-    the actions that were not done: as they came, the reason in `meta.action`; wired back to `in` they begin anew. Without
-    a wire there they are kept as given up: `flowcore errors`, `flowcore retry`.
+    the actions that were not done: as they came, the reason in `meta.action`; wired back to `in` they begin anew.
+    Without a wire there they are kept as given up: `flowcore errors`, `flowcore retry`.
     """
 
     type = "core/actions"
