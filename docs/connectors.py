@@ -2,9 +2,10 @@
 
     python docs/connectors.py            all of them, a row a connector
     python docs/connectors.py -k modbus  some of them, shown and not written
+    python docs/connectors.py --figures  none: only the figures anew
 
 A test is marked `@pytest.mark.survives(node types, peer, *what it was)`. The figures are those of docs/connectors.json,
-which `python -m tests.drills.peers` measures.
+which `python -m tests.drills.peers --write` measures.
 """
 
 import json
@@ -76,17 +77,37 @@ def measured(figures: dict) -> list[str]:
     return [f"{rate_hz:,.0f}" if rate_hz else "", f"{away['back_s']:g} s", f"{minutes}{lost}"]
 
 
+def ticked(page: str) -> dict[tuple[str, str], dict]:
+    """The rows of the table as it is, without the figures."""
+    rows = {}
+    for line in page.partition(BEGIN)[2].splitlines():
+        if line.startswith("| `"):
+            node, peer, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+            named = {what: "passed" for what, cell in zip(WHAT, cells, strict=False) if cell == "yes"}
+            if named:
+                rows[node.replace("`", ""), peer] = named
+    return rows
+
+
 def main() -> int:
     """Run, and write the page."""
     gather = Gather()
+    if sys.argv[1:] == ["--figures"]:
+        return write(table(ticked(PAGE.read_text()), json.loads(FIGURES.read_text())))
     status = pytest.main(["-q", "-p", "no:cacheprovider", str(ROOT / "tests/nodes"), *sys.argv[1:]], plugins=[gather])
     made = table(gather.rows, json.loads(FIGURES.read_text()))
     if sys.argv[1:]:
         print(made)
         return int(status)
+    write(made)
+    return int(status)
+
+
+def write(made: str) -> int:
+    """Put the table into the page."""
     text = PAGE.read_text()
     PAGE.write_text(re.sub(f"(?s){BEGIN}.*{END}", lambda _: f"{BEGIN}\n{made}\n{END}", text))
-    return int(status)
+    return 0
 
 
 if __name__ == "__main__":
