@@ -27,6 +27,7 @@ from flowcore.bus._process import ServerProcess
 from flowcore.bus.certificate import Certificate
 from flowcore.bus.connection import Connection
 from flowcore.bus.disk import DiskWatch
+from flowcore.bus.ending import end
 from flowcore.bus.permissions import BusUser, new_password
 from flowcore.bus.ports import Ports
 from flowcore.bus.storage import STORE_SHARE
@@ -187,10 +188,7 @@ class EmbeddedServer:
 
     async def stop(self) -> None:
         """End the server in order: JetStream's files are closed properly."""
-        for task in self._tasks:
-            while not task.done():  # nats-py turns a cancellation that meets a request into a time-out
-                task.cancel()
-                await asyncio.wait([task], timeout=0.2)
+        await end(self._tasks, again_s=0.2)
         self._tasks = []
         for connection in (self._system, self._storage):
             if connection is not None:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from flowcore.bus.ending import end
 from flowcore.flow.resolved import ResolvedFlow
 from flowcore.runtime.late import PATIENCE_S, Late, LateStarts
 from flowcore.runtime.plans import KEPT, RECONFIGURED, RESTARTED, REWIRED, Planned, step, upstream_first, wire_changes
@@ -351,8 +352,7 @@ async def _within(task: asyncio.Task[None], seconds: float | None) -> bool:
     try:
         return bool((await asyncio.wait({task}, timeout=seconds))[0])
     except asyncio.CancelledError:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end([task])
         raise
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from flowcore.bus.bucket import Bucket, BucketError, Entry, WrongRevision
 from flowcore.bus.connection import Connection
+from flowcore.bus.ending import end
 from flowcore.bus.storage import DESIRED, FLOWS
 from flowcore.runtime.logs import event
 from flowcore.runtime.plans import Desired
@@ -65,9 +66,7 @@ class FlowStore:
 
     async def stop(self) -> None:
         """Hear of nothing more."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(list(self._tasks))
 
     def reread_soon(self) -> None:
         """The bus is back: changes may have been missed."""

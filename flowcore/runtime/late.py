@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
+from flowcore.bus.ending import end
 from flowcore.runtime.plans import KEPT, REWIRED, step
 from flowcore.runtime.process import StartFailed
 from flowcore.runtime.supervise import ProcessPlan
@@ -83,10 +84,7 @@ class LateStarts:
     async def drop(self, processes: Iterable[str]) -> None:
         """End those of these that are starting still."""
         dropped = [self._all.pop(name) for name in processes if name in self._all]
-        tasks = [task for late in dropped for task in (late.ending, late.starting) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(task for late in dropped for task in (late.ending, late.starting) if task is not None)
 
     async def _end(self, process: str, late: Late) -> None:
         error = None

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from flowcore.bus.bucket import BucketError
+from flowcore.bus.ending import end
 from flowcore.bus.storage import StorageError
 from flowcore.flow.model import FlowDocument
 from flowcore.flow.placement import part_of
@@ -154,14 +155,12 @@ class Reconciler:
     async def close(self) -> None:
         """Apply nothing more; what runs is left running."""
         self._closed = True
-        for worker in self._workers.values():
-            worker.cancel()
-        await asyncio.gather(*self._workers.values(), return_exceptions=True)
+        await end(self._workers.values())
         self._applied.set()
 
     async def _work(self, flow: str) -> None:
         again_s = _AGAIN_S
-        while True:
+        while not self._closed:
             with contextlib.suppress(TimeoutError):
                 # A flow that could not be applied (the bus was away) is tried again by itself.
                 waiting = self.results.get(flow)

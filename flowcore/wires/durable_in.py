@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flowcore.bus.connection import BUS_TROUBLE, Connection
+from flowcore.bus.ending import end
 from flowcore.bus.envelope import Malformed, unpack
 from flowcore.wires.frames import envelopes
 from flowcore.wires.in_wire import Item
@@ -263,9 +264,7 @@ class DurableInWire:
 
     async def close(self) -> None:
         """Give back what is not done, so that a successor gets it at once."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         for message in [*self._in_work(), *self._parked.values()]:
             self._say(message, b"-NAK")
         self._parked.clear()

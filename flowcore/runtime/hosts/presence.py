@@ -26,6 +26,7 @@ from flowcore import __version__
 from flowcore.bus import subjects
 from flowcore.bus.bucket import Bucket, BucketError, Entry, WrongRevision
 from flowcore.bus.connection import Connection, NoResponder
+from flowcore.bus.ending import end
 from flowcore.bus.services import is_inbox
 from flowcore.bus.storage import HOSTS
 from flowcore.flow.model import MAIN_HOST
@@ -185,9 +186,7 @@ class Presence:
 
     async def be_silent(self) -> None:
         """Be heard of no more."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
 
     async def describe(self) -> None:
         """Store the node types and the names of the secrets of a member; the main host has nobody to tell.
