@@ -111,26 +111,38 @@ class Schedule(Node):
         self._zone = ZoneInfo(self.config.time_zone)
         self._holidays = frozenset(map(date.fromisoformat, self.config.holidays))
         self._jobs = {job.name: job for job in self.config.jobs}
-        self._woken = asyncio.Event()
+        self._timer: Any = None
+        self._shown = ""
 
     def _key(self, job: Job) -> str:
         return f"schedule {self.config.group or f'{self.flow}.{self.id}'} {job.name}"
 
     async def run(self) -> None:
-        while True:
-            self._woken.clear()
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._look_in(0)
+        try:
+            await self._failed  # it is reported then, and this begins again after a while
+        finally:
+            self._timer.cancel()
+
+    def _look_in(self, seconds: float) -> None:
+        """Look by a timer: that is a turn of this node, so a clock that is moved by hand waits until it is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.after(seconds, self._look_at_all)
+
+    async def _look_at_all(self) -> None:
+        """Run what is due, and look again when the next is."""
+        try:
             next_s = [due_s for job in self._jobs.values() if (due_s := await self._look(job)) is not None]
-            self._show(min(next_s, default=None))
+        except Exception as e:
+            if not self._failed.done():
+                self._failed.set_exception(e)
+            return
+        self._show(min(next_s, default=None))
+        if not self._failed.done():
             wait_s = min(max(min(next_s, default=1e12) - self.now_s(), 0.0), _LONGEST_NAP_S)
-
-            async def wake() -> None:
-                self._woken.set()
-
-            timer = self.after(wait_s + 0.001, wake)
-            try:
-                await self._woken.wait()
-            finally:
-                timer.cancel()
+            self._look_in(wait_s + 0.001)
 
     async def _look(self, job: Job) -> float | None:
         """Run what is due; returns when it is due next."""
@@ -210,7 +222,7 @@ class Schedule(Node):
                 return {**record, "enabled": action == "enable", "due": record["due"] if record["enabled"] else now_s}
 
             await self.global_context.update(self._key(job), switch)
-            self._woken.set()
+            self._look_in(0)
         elif action == "run":
             await self.send(job.payload, topic=job.name, meta={"schedule": {"job": job.name, "due": "", "missed": 0}})
             await self.global_context.update(self._key(job), lambda record: record or begun)
@@ -227,4 +239,7 @@ class Schedule(Node):
 
     def _show(self, next_s: float | None) -> None:
         with contextlib.suppress(OverflowError):
-            self.set_status(f"next: {self._iso(next_s)}" if next_s is not None else "nothing is due any more")
+            text = f"next: {self._iso(next_s)}" if next_s is not None else "nothing is due any more"
+            if text != self._shown:
+                self._shown = text
+                self.set_status(text)
