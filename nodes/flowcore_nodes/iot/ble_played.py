@@ -22,6 +22,7 @@ from bleak.backends.service import BleakGATTService, BleakGATTServiceCollection
 from bleak.exc import BleakError
 
 _MTU = 247
+_AGAIN_S = 0.2
 
 
 async def _dial(address: str, first: dict[str, Any]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -50,13 +51,26 @@ def scanner(address: str) -> type[BaseBleakScanner]:
             self._task = asyncio.create_task(self._hear(reader))
 
         async def _hear(self, reader: asyncio.StreamReader) -> None:
-            while line := await reader.readline():
-                one = json.loads(line)["advert"]
-                manufacturer = {int(company): bytes.fromhex(data) for company, data in one["manufacturer"].items()}
-                data = AdvertisementData(one["name"], manufacturer, {}, one["services"], None, one["rssi"], ())
-                if self.is_allowed_uuid(data.service_uuids):
-                    device = self.create_or_update_device(one["address"], one["address"], one["name"], None, data)
-                    self.call_detection_callbacks(device, data)
+            while True:
+                with contextlib.suppress(OSError):
+                    while line := await reader.readline():
+                        self._take(json.loads(line)["advert"])
+                self._writer.close()
+                reader = await self._around_again()
+
+        def _take(self, one: dict[str, Any]) -> None:
+            manufacturer = {int(company): bytes.fromhex(data) for company, data in one["manufacturer"].items()}
+            data = AdvertisementData(one["name"], manufacturer, {}, one["services"], None, one["rssi"], ())
+            if self.is_allowed_uuid(data.service_uuids):
+                device = self.create_or_update_device(one["address"], one["address"], one["name"], None, data)
+                self.call_detection_callbacks(device, data)
+
+        async def _around_again(self) -> asyncio.StreamReader:
+            while True:  # as a radio: it goes on listening when a device is no longer around
+                await asyncio.sleep(_AGAIN_S)
+                with contextlib.suppress(BleakError):
+                    reader, self._writer = await _dial(address, {"scan": True})
+                    return reader
 
         async def stop(self) -> None:
             if self._task is not None:

@@ -122,6 +122,7 @@ async def test_messages_wait_for_the_server_and_bad_ones_do_not_hold_it_up(serve
         putting.cancel()
 
 
+@pytest.mark.survives("core/email-digest", "aiosmtpd", "malformed data")
 async def test_a_digest_has_the_newest_photos_that_fit(server):
     """Kept over a restart; how many were left out is in the text."""
     store, config = MemoryStore(), server.config() | {"every_s": 600, "max_attached": 3, "max_attached_bytes": 100}

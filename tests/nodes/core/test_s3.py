@@ -107,6 +107,58 @@ async def test_messages_wait_while_the_server_is_away(peer):
         assert await get.sent(1) == [2]
 
 
+@pytest.mark.drill
+@pytest.mark.survives(NODES, PEER, "killed in between")
+async def test_nothing_is_lost_when_the_node_is_killed(host, peer, tmp_path):
+    """On a real runtime: each line of a file becomes an object, over three kills."""
+    client = S3(peer)
+    (tmp_path / "numbers.txt").write_text("".join(f"{n}\n" for n in range(300)))
+    host.secrets.set("s3", peer.config["secret_key"])
+    server = peer.config | {"secret_key": {"$secret": "s3"}}
+    key = [{"action": "set", "path": "topic", "value": {"$message": "payload"}}]
+    nodes = [
+        {"id": "read", "type": "core/file-in", "config": {"path": str(tmp_path / "numbers.txt")}},
+        {"id": "key", "type": "core/change", "config": {"rules": key}},
+        {
+            "id": "put", "type": "core/s3-put", "settings": {"restart": {"limit": 100}},
+            "config": {"server": server, "bucket": "killed", "create": True},
+        },
+    ]  # fmt: skip
+    wires = [{"from": "read.out", "to": "key.in"}, {"from": "key.out", "to": "put.in"}]
+    await host.deploy(json.dumps({"flowcore": 1, "id": "line", "nodes": nodes, "wires": wires}), "line.json")
+    for count in (30, 90, 150):
+        await client.has("killed", count)
+        (put,) = [node for node in host.status("line")[0].nodes if node.node == "put"]
+        os.kill(put.pid, signal.SIGKILL)
+    assert await client.has("killed", 300) == {str(n) for n in range(300)}
+
+
+class S3:
+    """Another program."""
+
+    def __init__(self, peer: MotoPeer) -> None:
+        from minio import Minio
+
+        self._client = Minio(peer.url.partition("//")[2], "plant", "secret", secure=False)
+
+    async def has(self, bucket: str, count: int) -> set[str]:
+        """The keys in a bucket, once there are so many."""
+        async with asyncio.timeout(60):
+            while True:
+                found = await asyncio.to_thread(self._keys, bucket)
+                if len(found) >= count:
+                    return found
+                await asyncio.sleep(0.02)
+
+    def _keys(self, bucket: str) -> set[str]:
+        from minio.error import S3Error
+
+        try:
+            return {one.object_name or "" for one in self._client.list_objects(bucket)}
+        except S3Error:  # there is none yet
+            return set()
+
+
 @pytest.mark.survives(NODES, PEER, "wrong password")
 async def test_a_wrong_key_is_told_and_tried_again():
     """Where keys are checked; the right one gets in."""

@@ -1,10 +1,12 @@
 """An OPC UA server as a process: `python opcua_server.py PORT [FOLDER]`. asyncua's own, not ours.
 
 With a folder it has a certificate (server.der, server.key there) and takes secured connections alone; user `plant` has
-the password `secret`. `counter` counts by itself; what else changes, a client writes.
+the password `secret`. `counter` counts by itself; what else changes, a client writes. At SIGUSR1 it forgets what it
+has sent and nobody has confirmed, as a server does whose memory for that is full.
 """
 
 import asyncio
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,6 +60,12 @@ async def main(port: int, folder: Path | None) -> None:
             await made[name].set_writable()
     failed = ua.DataValue(variables["broken"], ua.StatusCode(ua.StatusCodes.BadSensorFailure))
     await server.write_attribute_value(made["broken"].nodeid, failed)
+
+    def forget() -> None:
+        for subscription in server.iserver.subscription_service.subscriptions.values():
+            subscription._not_acknowledged_results.clear()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, forget)
     async with server:
         count = 0
         while True:

@@ -96,10 +96,15 @@ async def test_an_address_is_as_good_and_what_has_another_length_is_an_error(boa
 
 @pytest.mark.survives("iot/ble-scan", PEER, "peer restart")
 async def test_who_is_around_is_told(board):
+    """Also when it was away for a while; with what it is and has, or not."""
     async with drive(BleScan, adapter=board.adapter, names=["Nano33"], every_s=0) as node:
         (first, *_) = await node.sent(2)
         assert (first["address"], first["name"]) == (ADDRESS, NAME) and first["rssi_dbm"] < -30
         assert first["manufacturer"] == {"2467": b"\x01\x33"}
+        await board.stop()
+        heard = len(node.messages())
+        await board.start()
+        await node.wait_for(lambda: len(node.messages()) > heard)
     async with drive(BleScan, adapter=board.adapter, every_s=0, services=["2a6e"]) as node:
         await node.wait_for(lambda: node.statuses and "listening" in node.statuses[-1][0])
         assert node.messages() == []

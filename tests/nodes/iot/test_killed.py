@@ -21,6 +21,7 @@ def flow(path, qos: int) -> str:
 
 
 @pytest.mark.drill
+@pytest.mark.survives("iot/mqtt-in", "nats-server's MQTT; mosquitto", "killed in between")
 @pytest.mark.parametrize("qos", [1, 2])
 async def test_nothing_is_lost_when_it_is_killed(host, tmp_path, qos):
     """2,000 numbers, three kills in between: every number reaches the file, twice only around a kill."""

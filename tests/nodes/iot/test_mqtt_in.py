@@ -11,6 +11,8 @@ from flowcore.node.testing import drive
 from flowcore.wires.frames import Ack
 from flowcore.wires.out_wire import OutWire, WireEnds
 
+PEER = "nats-server's MQTT; mosquitto"
+
 
 def is_up(node) -> bool:
     """The node has said that it is connected, and nothing else since."""
@@ -72,6 +74,7 @@ async def test_several_filters(broker):
         assert await node.sent(3) == [1, 2, 3]
 
 
+@pytest.mark.survives("iot/mqtt-in", PEER, "malformed data")
 async def test_a_bad_payload_is_reported_and_stops_nothing(broker):
     """Each bad payload is an error of its own, with its topic; the good ones flow between."""
     async with connected(broker, format="json") as node:
@@ -103,6 +106,7 @@ async def test_confirms_only_what_the_wires_acked(nats_broker):
         assert await node.sent(4) == [2, 3, 4, 5]
 
 
+@pytest.mark.survives("iot/mqtt-in", PEER, "killed in between")
 @pytest.mark.parametrize("qos", [1, 2])
 async def test_a_killed_node_gets_it_again(broker, qos):
     """A connection cut without a word, as `kill -9` cuts it: the next process gets all that was not confirmed."""
@@ -152,6 +156,7 @@ async def test_what_is_in_work_is_confirmed_over_the_next_connection(mosquitto):
         assert await node.sent(1) == [5]
 
 
+@pytest.mark.survives("iot/mqtt-in", PEER, "peer restart")
 async def test_comes_back_when_the_broker_was_killed(broker):
     """The badge says that the broker is away, one error is reported, and reading goes on when it is back."""
     async with connected(broker, clean_session=False) as node:
@@ -209,6 +214,7 @@ async def test_retained_messages_can_be_left_out(broker):
         assert await node.sent(1) == [2]
 
 
+@pytest.mark.survives("iot/mqtt-in", PEER, "wrong password")
 async def test_a_wrong_password_is_said_and_tried_again(broker):
     """No crash, no flood: one error, and a badge that says why."""
     config = broker.config | {"password": "wrong"}

@@ -2,11 +2,15 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 
 import pytest
 from flowcore_nodes.iot.mqtt_out import MqttOut
 
 from flowcore.node.testing import drive
+
+PEER = "nats-server's MQTT; mosquitto"
 
 
 @contextlib.asynccontextmanager
@@ -46,6 +50,7 @@ async def test_the_topic_comes_from_the_message(broker):
         assert await heard(2) == [("actuators/press/cooling", b'{"on":true}'), ("actuators/mill/cooling", b"off")]
 
 
+@pytest.mark.survives("iot/mqtt-out", PEER, "malformed data")
 async def test_what_cannot_be_published_is_reported(broker):
     """No topic, a filter for a topic, a topic that is not allowed, a payload without a form: the good ones go out."""
     async with (
@@ -84,6 +89,7 @@ async def kept_session(broker):
     yield numbers
 
 
+@pytest.mark.survives("iot/mqtt-out", PEER, "peer restart")
 async def test_waits_while_the_broker_is_away(broker):
     """What is put in while the broker is away is published when it is back, all of it, in order."""
     async with kept_session(broker) as numbers, drive(MqttOut, broker=broker.config, topic="actuators/fan") as node:
@@ -108,6 +114,30 @@ async def test_nothing_is_lost_when_the_broker_dies_in_between(broker):
         await broker.start()
         await putting
         assert set(await numbers(500)) == set(range(500))
+
+
+@pytest.mark.survives("iot/mqtt-out", PEER, "slow peer")
+async def test_a_broker_that_stands_still_is_waited_for(broker):
+    """A message is done when the broker has said so, however long that takes."""
+    async with kept_session(broker) as numbers, drive(MqttOut, broker=broker.config, topic="actuators/fan") as node:
+        await node.put(0)
+        os.kill(broker.process.pid, signal.SIGSTOP)
+        putting = asyncio.create_task(node.put(*range(1, 20)))
+        await asyncio.sleep(0.3)
+        assert not putting.done()
+        os.kill(broker.process.pid, signal.SIGCONT)
+        await putting
+        assert await numbers(20) == list(range(20)) and not node.errors
+
+
+@pytest.mark.survives("iot/mqtt-out", PEER, "wrong password")
+async def test_a_wrong_password_is_said_and_messages_wait(broker):
+    async with drive(MqttOut, broker=broker.config | {"password": "wrong"}, topic="a") as node:
+        putting = asyncio.create_task(node.put(1))
+        await node.wait_for(lambda: len([s for s in node.statuses if s[1] == "error"]) >= 2)
+        assert "ot authorized" in node.statuses[-1][0] or "user name or password" in node.statuses[-1][0]
+        assert not putting.done() and len(node.errors) == 1
+        putting.cancel()
 
 
 async def test_the_embedded_broker_needs_to_know_the_topics(nats_broker):

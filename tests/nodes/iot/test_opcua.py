@@ -63,10 +63,10 @@ class Server:
 
 
 class Line:
-    """A network between node and server that can be cut."""
+    """A network between node and server that can be cut, and swallow what the server says."""
 
     def __init__(self, port: int) -> None:
-        self._port, self._ways, self._is_cut = port, [], False
+        self._port, self._ways, self._is_cut, self.is_deaf = port, [], False, False
 
     async def __aenter__(self) -> "Line":
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
@@ -86,7 +86,8 @@ class Line:
         async def way(source, sink) -> None:
             with contextlib.suppress(OSError):
                 while data := await source.read(65536):
-                    sink.write(data)
+                    if not (self.is_deaf and sink is writer):
+                        sink.write(data)
             sink.close()
 
         await asyncio.gather(way(reader, there[1]), way(there[0], writer))
@@ -97,7 +98,7 @@ class Line:
             writer.transport.abort()
 
     def mend(self) -> None:
-        self._is_cut = False
+        self._is_cut = self.is_deaf = False
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +244,27 @@ async def test_a_subscription_outlives_cut_lines_and_restarts_and_nothing_is_mis
             got += counts(node)
             assert node.messages("missed") == []
     assert sorted({*got}) == list(range(got[0], max(got) + 1))
+
+
+async def test_what_the_server_no_longer_has_is_told(server, tmp_path):
+    """Sent into the void, and forgotten there when the line is back."""
+    async with Line(server.port) as line:
+        config = {"server": {"url": line.url, "timeout_s": 0.5}, "publish_ms": 50, "queue": 500}
+        config |= {"values": values("counter"), "extras": {"data_folder": tmp_path}}
+        async with drive(OpcuaSubscribe, **config) as node:
+            await node.wait_for(lambda: len(counts(node)) > 5)
+            line.is_deaf = True
+            await asyncio.sleep(0.3)  # several times what it takes to tell something
+            os.kill(server.process.pid, signal.SIGUSR1)
+            await server.write("set", 20, ua.VariantType.Int16)  # it has answered: it has forgotten by now
+            line.cut()
+            await node.wait_for(lambda: is_away(node))
+            line.mend()
+            (missed,) = await node.sent(1, port="missed")
+            assert missed["reason"] == "gap" and missed["count"] >= 1
+            heard = len(counts(node))
+            await node.wait_for(lambda: len(counts(node)) > heard + 5)
+            assert node.messages("missed")[1:] == []
 
 
 def counts(node) -> list[int]:

@@ -140,7 +140,7 @@ async def test_tcp_in_as_a_client_comes_back(peer):
         await node.wait_for(lambda: is_up(node))
 
 
-@pytest.mark.survives("iot/tcp-out", "asyncio sockets", "peer restart")
+@pytest.mark.survives("iot/tcp-out", "asyncio sockets", "peer restart", "slow peer")
 async def test_tcp_out_sends_again_what_was_not_confirmed(peer):
     peer.answer = lambda line: (
         b"OK\n" if peer.lines.count(line) > 1 or line != b"2\n" else b""
