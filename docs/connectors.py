@@ -2,6 +2,7 @@
 
     python docs/connectors.py            all of them, a row a connector
     python docs/connectors.py -k modbus  some of them, shown and not written
+    python docs/connectors.py --only -k modbus   the same, and written; the other rows stay as they are
     python docs/connectors.py --figures  none: only the figures anew
 
 A test is marked `@pytest.mark.survives(node types, peer, *what it was)`. The figures are those of docs/connectors.json,
@@ -43,23 +44,20 @@ class Gather:
         for node, peer, *what in self._marks[report.nodeid]:
             row = self.rows[node, peer]
             for one in what:
-                if row.get(one) != "failed":
-                    row[one] = report.outcome
+                worst = max(row.get(one, "passed"), report.outcome, key=["passed", "skipped", "failed"].index)
+                row[one] = worst
 
 
 def table(rows: dict, figures: dict) -> str:
     """As Markdown. What has figures and no test with the mark has a row, too."""
-    figures = dict(figures)
     columns = [*WHAT, *MEASURED]
     lines = [f"| connector | tested against | {' | '.join(columns)} |", "|---|---|" + "---|" * len(columns)]
     signs = {"passed": "yes", "failed": "**no**", "skipped": "not run here", None: ""}
-    of_row = {
-        key: figures.pop(name)
-        for name in list(figures)
-        for key in rows
-        if name in figures and name in key[0].split(", ") and figures[name]["peer"] in key[1]
-    }
-    of_row |= {(name, one["peer"]): one for name, one in figures.items()}
+    of_row: dict[tuple[str, str], dict[str, dict]] = defaultdict(dict)
+    for name, one in figures.items():
+        node = name.partition(" ")[0]
+        fits = (key for key in rows if node in key[0].split(", ") and one["peer"] in key[1])
+        of_row[next(fits, (node, one["peer"]))][node] = one
     for node, peer in sorted({*rows, *of_row}):
         row = rows.get((node, peer), {})
         cells = [*(signs[row.get(what)] for what in WHAT), *measured(of_row.get((node, peer), {}))]
@@ -67,14 +65,30 @@ def table(rows: dict, figures: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def measured(figures: dict) -> list[str]:
-    """The cells of what was measured: empty where it was not."""
+def measured(figures: dict[str, dict]) -> list[str]:
+    """The cells of what was measured, empty where it was not; of several node types each, where they are not the same.
+
+    Args:
+        figures: node type -> its figures.
+    """
+    of_each = {node.rpartition("-")[2]: measured_of(one) for node, one in sorted(figures.items())}
+    cells = []
+    for number in range(len(MEASURED)):
+        texts = {node: of_one[number] for node, of_one in of_each.items() if of_one[number]}
+        is_same = len(set(texts.values())) <= 1 and len(texts) == len(of_each)
+        cells.append(next(iter(texts.values()), "") if is_same else "; ".join(f"{n}: {t}" for n, t in texts.items()))
+    return cells
+
+
+def measured_of(figures: dict) -> list[str]:
+    """The same of one."""
     rate_hz, away = figures.get("rate_hz"), figures.get("away")
+    rate = f"{rate_hz:,.0f}" if rate_hz else ""
     if away is None:
-        return [f"{rate_hz:,.0f}" if rate_hz else "", "", ""]
+        return [rate, "", ""]
     minutes = "10 minutes" if away["away_s"] >= 600 else f"{away['away_s']:g} s"
     lost = {None: "", 0: ", nothing lost"}.get(away["lost"], f", **{away['lost']} lost**")
-    return [f"{rate_hz:,.0f}" if rate_hz else "", f"{away['back_s']:g} s", f"{minutes}{lost}"]
+    return [rate, f"{away['back_s']:g} s", f"{minutes}{lost}"]
 
 
 def ticked(page: str) -> dict[tuple[str, str], dict]:
@@ -94,9 +108,14 @@ def main() -> int:
     gather = Gather()
     if sys.argv[1:] == ["--figures"]:
         return write(table(ticked(PAGE.read_text()), json.loads(FIGURES.read_text())))
-    status = pytest.main(["-q", "-p", "no:cacheprovider", str(ROOT / "tests/nodes"), *sys.argv[1:]], plugins=[gather])
-    made = table(gather.rows, json.loads(FIGURES.read_text()))
-    if sys.argv[1:]:
+    options = [one for one in sys.argv[1:] if one != "--only"]
+    status = pytest.main(["-q", "-p", "no:cacheprovider", str(ROOT / "tests/nodes"), *options], plugins=[gather])
+    rows = gather.rows
+    if "--only" in sys.argv:
+        there = ticked(PAGE.read_text())
+        rows = {key: there.get(key, {}) | rows.get(key, {}) for key in {*there, *rows}}
+    made = table(rows, json.loads(FIGURES.read_text()))
+    if options and "--only" not in sys.argv:
         print(made)
         return int(status)
     write(made)

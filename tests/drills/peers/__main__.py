@@ -1,0 +1,5 @@
+"""The command."""
+
+from tests.drills.peers.drill import main
+
+main()

@@ -1,0 +1,72 @@
+"""What every peer is: started, fed or asked what it has, and killed."""
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+
+class Peer:
+    """The other side. `start` returns when it is there; after `stop` it is at once not.
+
+    Attributes:
+        config: of the node.
+    """
+
+    config: dict[str, Any]
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+
+    async def start(self) -> None:
+        """See the class."""
+
+    async def stop(self) -> None:
+        """See the class."""
+
+    async def remove(self) -> None:
+        """It is not started again: leave nothing behind."""
+
+    async def got(self) -> set[int]:
+        """The numbers that are with it."""
+        return set()
+
+    async def feed(self, numbers: range) -> None:
+        """Have it send these."""
+
+    async def caught_up(self) -> None:
+        """Wait until it has what the node has taken, where a node takes more than that."""
+
+    @contextlib.asynccontextmanager
+    async def beside(self, node: Any) -> AsyncIterator[None]:
+        """What else runs while the node does."""
+        yield
+
+
+class Process(Peer):
+    """A program that listens at its port."""
+
+    command: tuple[str, ...] = ()
+
+    async def start(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(sys.executable, *self.command)
+        while True:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                return writer.close()
+            await asyncio.sleep(0.01)
+
+    async def stop(self) -> None:
+        self._process.kill()
+        await self._process.wait()
+
+
+def free_port(kind: int = socket.SOCK_STREAM) -> int:
+    """A port that is free now."""
+    with socket.socket(type=kind) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
