@@ -51,7 +51,7 @@ class Away:
 async def running(case: Case, folder: Path, every_s: float) -> AsyncIterator[tuple[Peer, Any]]:
     """A peer and its connector, which has found it; what reads by itself does so each `every_s`."""
     folder.mkdir(parents=True)
-    peer = case.peer(folder)
+    peer = await asyncio.to_thread(case.peer, folder)  # some take a while
     config = dict(peer.config)
     if case.node in (ModbusRead, OpcuaRead):
         config["every_s"] = every_s
