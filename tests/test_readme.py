@@ -173,7 +173,7 @@ def test_every_block_is_run_or_says_why_not(page):
 @pytest.mark.parametrize("page", [page for page in PAGES if any(b.language == "json" for b in blocks_of(page))])
 def test_flows_on_pages_are_valid(page):
     """As `flowcore validate` sees them; a part is completed to a flow that uses it."""
-    types, _ = installed_types()
+    types, _ = installed_types(Path("data"))
     for block in blocks_of(page):
         if block.language != "json" or block.test is None:
             continue

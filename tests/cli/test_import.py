@@ -15,16 +15,16 @@ async def test_an_export_becomes_files_that_validate(flowcore):
     )
     assert "orders.json: valid" in ran.out and "shared-parts.json: valid" in ran.out and "error" not in ran.err
     ran = await flowcore("import", "nodered", EXPORTS / "other-packages.json")
-    assert "could not be turned" in ran.out and "modbus-dashboard.holding-registers" in ran.out
+    assert "could not be turned" in ran.out and "modbus-dashboard.pressure" in ran.out
     assert (flowcore.folder / "modbus-dashboard.json").exists()
 
 
 async def test_as_json(flowcore):
     """Flows and findings, for programs."""
     ran = await flowcore("import", "nodered", EXPORTS / "other-packages.json", "--out", "line.json", "--json")
-    assert ran.json["flows"] == [{"file": "line.json", "flow": "modbus-dashboard", "nodes": 8, "problems": []}]
-    finding = next(one for one in ran.json["findings"] if one["source"] == "p1")
-    assert finding["kind"] == "not turned" and finding["node"] == "holding-registers" and finding["instead"]
+    assert ran.json["flows"] == [{"file": "line.json", "flow": "modbus-dashboard", "nodes": 13, "problems": []}]
+    finding = next(one for one in ran.json["findings"] if one["source"] == "p2")
+    assert finding["kind"] == "not turned" and finding["node"] == "pressure" and finding["instead"]
 
 
 async def test_what_can_not_be_done_is_said(flowcore):

@@ -75,6 +75,7 @@ async def test_doctor_looks_at_the_ports_of_the_data_folder(flowcore):
     ran = await flowcore("doctor", "--quick", "--json")
     assert _check_of(ran, f"port {port}")["found"] == "free for NATS, as at the last start"
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the runtime may still fade away
         other.bind(("127.0.0.1", port))
         other.listen()
         taken = _check_of(await flowcore("doctor", "--quick", "--json"), f"port {port}")

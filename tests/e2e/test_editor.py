@@ -18,7 +18,7 @@ async def test_the_start_url_opens_the_flow_and_the_palette_filters(page):
         await expect(page.get_by_label(place, exact=True)).to_be_visible()
     await expect(node(page, "hot")).to_contain_text("Hot?")
     await expect(page.get_by_role("button", name="Deploy", exact=True)).to_be_disabled()
-    await page.get_by_label("Filter nodes").fill("thresh")
+    await page.get_by_label("Filter nodes").fill("deadband")
     await expect(page.locator(".palette-node")).to_have_count(1)
     await page.get_by_label("Filter nodes").fill("")
     common = page.locator(".palette-category", has_text="common")
