@@ -86,7 +86,7 @@ function take(frame: LiveFrame) {
       next.wires = wiresAfter(now.wires, frame.stats);
     }
     if (frame.badges) next.badges = { ...now.badges, ...frame.badges };
-    if (frame.debug) next.debug = kept([...now.debug, ...frame.debug.map(numbered)]);
+    if (frame.debug && !now.paused) next.debug = kept([...now.debug, ...frame.debug.map(numbered)]);
     if (frame.errors) {
       next.errors = [...now.errors, ...frame.errors].slice(-MOST_ERRORS);
       next.unseenErrors = now.unseenErrors + frame.errors.length;
