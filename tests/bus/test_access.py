@@ -100,7 +100,7 @@ class Device:
         self.client.loop_start()
 
     async def next(self, kind):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while (what := await self.happened.get())[0] != kind:
                 pass
         return what[1:]

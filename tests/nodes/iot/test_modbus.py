@@ -167,7 +167,9 @@ async def test_rtu_on_a_serial_line_that_two_nodes_share():
     try:
         async with drive(ModbusRead, every_s=0.05, **config) as one, drive(ModbusRead, every_s=0.05, **config) as two:
             for node in (one, two):
-                await node.wait_for(lambda node=node: [one.payload for one in node.messages()].count(READ) >= 5)
+                await node.wait_for(
+                    lambda node=node: [one.payload for one in node.messages()].count(READ) >= 5, timeout=30
+                )
             server.kill()
             await one.wait_for(lambda: one.statuses[-1][1] == "error")
             server.start()
