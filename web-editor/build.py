@@ -51,7 +51,7 @@ def state() -> str:
 
 
 def compress() -> None:
-    """Beside each file what a browser gets that takes gzip: the gateway compresses nothing itself."""
+    """Beside each file what a browser gets that takes gzip: the gateway compresses no files itself."""
     for file in (BUILT / "assets").iterdir():
         if file.suffix in (".js", ".css"):
             file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes(), 9, mtime=0))

@@ -13,15 +13,11 @@ def installed_types(data: Path) -> "tuple[dict[str, NodeTypeInfo], list[str]]":
     Args:
         data: the data folder: agents lie in `flows/agents` beside it.
     """
-    import contextlib
-    import io
-
-    from flowcore.runtime import agentfolder
-    from flowcore.runtime.typelist import read
+    from flowcore.runtime import agentfolder, typecache
+    from flowcore.runtime.typelist import unpack
 
     agentfolder.tell(agentfolder.beside(data))
-    with contextlib.redirect_stdout(io.StringIO()):  # what a plug-in prints while it is imported is not our answer
-        found = read()
+    found = unpack(typecache.read())
     return found.types, [f"plug-in {problem.plugin}: {problem.text}" for problem in found.problems]
 
 

@@ -30,6 +30,7 @@ from typing import Any
 
 from flowcore import __version__
 from flowcore.runtime import agentfolder
+from flowcore.runtime.environment import for_nodes
 
 GROUP = "flowcore"
 """Entry points of plug-ins."""
@@ -68,8 +69,9 @@ def read() -> Said:
 
 
 def _begin(package: str) -> "subprocess.Popen[bytes]":
+    pipe = subprocess.PIPE
     command = [sys.executable, "-m", "flowcore.runtime.typelist", package]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=for_nodes(os.environ))
 
 
 def _end(process: "subprocess.Popen[bytes]", until: float, plugins: list[str]) -> Said:
@@ -87,18 +89,21 @@ def _end(process: "subprocess.Popen[bytes]", until: float, plugins: list[str]) -
 
 
 def _together(lists: list[Said]) -> Said:
-    """One list; a type that two packages bring is a problem, and neither is used."""
+    """One list; a type that several packages bring is a problem, and none of them is used."""
     whole: Said = {"types": {}, "code": {}, "plugin_of": {}, "mqtt": {}, "problems": [], "watch": []}
+    brought: dict[str, list[str]] = {}
     for part in lists:
-        twice = whole["plugin_of"].keys() & part.get("plugin_of", {}).keys()
-        for name in sorted(twice):
-            bringers = (whole["plugin_of"][name], part["plugin_of"][name])
-            whole["problems"].append(brought_twice(name, bringers))
+        for name, plugin in part.get("plugin_of", {}).items():
+            brought.setdefault(name, []).append(plugin)
         for key in ("types", "code", "plugin_of", "mqtt"):
             whole[key] |= part.get(key, {})
-            whole[key] = {name: value for name, value in whole[key].items() if name not in twice}
         whole["problems"] += part.get("problems", [])
         whole["watch"] += part.get("watch", [])
+    for name, plugins in sorted(brought.items()):
+        if len(plugins) > 1:
+            whole["problems"].append(brought_twice(name, plugins))
+            for key in ("types", "code", "plugin_of", "mqtt"):
+                whole[key].pop(name, None)
     packages = [path for path in sys.path if path.endswith("site-packages")]
     watch = {*whole["watch"], *packages, *agentfolder.folders()}  # a folder of agents may be empty yet
     return whole | {"watch": sorted(watch), "installed": installed(packages)}
@@ -107,7 +112,7 @@ def _together(lists: list[Said]) -> Said:
 def brought_twice(name: str, plugins: Iterable[str]) -> dict[str, str]:
     """The problem of a type that several plug-ins bring."""
     first, *others = plugins
-    text = f"type {name} is brought by {' and '.join((first, *others))}: neither is used"
+    text = f"type {name} is brought by {' and '.join((first, *others))}: none of them is used"
     return {"plugin": first, "text": text, "traceback": ""}
 
 
@@ -195,7 +200,7 @@ class Kept:
     def __init__(self, package: str, entries: Iterable[importlib.metadata.EntryPoint]) -> None:
         brought = [(entry.name, entry.value, entry.dist and (entry.dist.name, entry.dist.version)) for entry in entries]
         folders = agentfolder.folders() if package == agentfolder.PACKAGE else []
-        surely = sorted((name, value) for name, value in os.environ.items() if name not in _OF_NO_MATTER)
+        surely = sorted((name, value) for name, value in for_nodes(os.environ).items() if name not in _OF_NO_MATTER)
         key = repr([package, brought, folders, __version__, sys.version, sys.executable, surely])
         self._name = f"types-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 

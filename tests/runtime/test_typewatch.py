@@ -142,11 +142,12 @@ async def test_rubbish_in_what_is_kept_and_another_environment_count_as_nothing_
 async def test_a_plug_in_that_ends_the_process_hides_no_other(counted, plugin, tmp_path):
     """It is named with what it said last; a type that two packages bring is neither's."""
     install(tmp_path / "site", "ends", "import os, sys\nsys.stderr.write('out of here')\nos._exit(3)\n")
-    install(tmp_path / "site", "same", NODES.replace("hosttest", "same")).write_text(NODES)
+    for name in ("same", "third"):
+        install(tmp_path / "site", name, NODES.replace("hosttest", name)).write_text(NODES)
     known, _ = await counted()
     assert {(problem.plugin, problem.text) for problem in known.problems} >= {
         ("ends", "ended the process that imported it, with status 3"),
-        ("hosttest", "type hosttest/add is brought by hosttest and same: neither is used"),
+        ("hosttest", "type hosttest/add is brought by hosttest and same and third: none of them is used"),
     }
     assert "core/inject" in known.types and "hosttest/add" not in known.types
     assert any("out of here" in problem.traceback for problem in known.problems)

@@ -61,16 +61,22 @@ class Lane:
     wait_s: float = 0.0
     waiting: deque[_Request] = field(default_factory=deque)
     open: deque[_Request] = field(default_factory=deque)  # not answered, in the order of the questions
-    quick_runs: int = 0  # one after the other, each of one request and shorter than QUICK_S
+    quick_runs: int = 0  # one after the other, each shorter than QUICK_S, of inputs with these shapes
+    quick_shapes: list[tuple] = field(default_factory=list)
 
-    @property
-    def is_run_here(self) -> bool:
-        """Whether the next request is run on the event loop."""
-        return self.quick_runs >= _QUICK_RUNS and self.largest == 1 and not self.open
+    def is_run_here(self, feeds: dict[str, Array]) -> bool:
+        """Whether the next request is run on the event loop: it is like those that were quick."""
+        if self.quick_runs < _QUICK_RUNS or self.largest > 1 or self.open:
+            return False
+        return self.quick_shapes == [one.shape for one in feeds.values()]
 
-    def ran(self, answer: Answer) -> None:
-        """Note how long a run took; one that was not quick begins the count anew."""
-        self.quick_runs = self.quick_runs + 1 if answer.run_s < QUICK_S else 0
+    def ran(self, request: "_Request", run_s: float) -> None:
+        """Note how long a run took; one that was not quick, or has other shapes, begins the count anew."""
+        if self.largest > 1:
+            return
+        shapes = [one.shape for one in request.feeds.values()]
+        is_another = run_s >= QUICK_S or shapes != self.quick_shapes
+        self.quick_runs, self.quick_shapes = 0 if is_another else self.quick_runs + 1, shapes
 
 
 class Batcher:
@@ -100,19 +106,18 @@ class Batcher:
         """
         rows, key = _together(lane, feeds)
         request = _Request(feeds, rows, key, time.perf_counter(), self._loop.create_future())
-        if lane.is_run_here and self._free == self._workers:
+        if self._free == self._workers and lane.is_run_here(feeds):
             _run(lane.model, [request])
             if not isinstance(request.answer, Answer):
-                lane.quick_runs = 0
                 raise request.answer or RuntimeError("no answer")
-            lane.ran(request.answer)
+            lane.ran(request, request.answer.run_s)
             return request.answer
         lane.waiting.append(request)
         lane.open.append(request)
         self._dispatch()
         try:
             answer: Answer = await request.future
-            lane.ran(answer)
+            lane.ran(request, answer.run_s)
             return answer
         finally:
             if request.answer is None:  # called off
@@ -122,7 +127,7 @@ class Batcher:
                 self._hand_over(lane)
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Something else in one of the threads."""
+        """Something else, in a thread apart from those that run models."""
         return await asyncio.to_thread(function, *args)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import threading
 
 import numpy as np
 import pytest
@@ -182,6 +183,27 @@ async def test_the_loop_goes_on_while_a_model_runs(tmp_path):
         answers = await node.sent(3, port="out")
     slowest_s = min(one["model"]["run_ms"] for one in answers) / 1e3
     assert longest_s < slowest_s
+
+
+async def test_only_a_model_that_was_quick_with_the_same_shapes_runs_on_the_loop(tmp_path):
+    """Rows of one length, then longer ones, then one that fails: the others are answered in any case."""
+    picky = nets.picky(tmp_path / "picky.onnx")
+    async with drive(Model, model=str(picky), threads=1, warm_up=0) as node:
+        engine, is_here = node.node._lanes[""].model.engine, []
+        run = engine.run
+        engine.run = lambda feeds: (is_here.append(threading.current_thread() is threading.main_thread()), run(feeds))[
+            1
+        ]
+        for _ in range(100):
+            await node.put(np.array([1], np.int64))
+        assert is_here[:16] == [False] * 16 and is_here[-1]
+        await node.put(np.array([1, 2, 3], np.int64))
+        assert not is_here[-1]
+        for _ in range(100):
+            await node.put(np.array([1], np.int64))
+        assert is_here[-1]
+        await node.put(np.array([99], np.int64), np.array([2], np.int64))
+        assert len(await node.sent(202, port="out")) == 202 and "99" in node.given_up[0]["text"]
 
 
 async def test_a_message_past_its_time_out_fails_alone(tmp_path):
