@@ -51,6 +51,7 @@ async def test_recipes_and_orders_go_between_nats_and_s3(host, tmp_path):
     """By a second nats-server and moto's server."""
     peer, store = NatsPeer(tmp_path), MotoPeer()
     from minio import Minio
+    from minio.error import S3Error
 
     peer.start()
     try:
@@ -71,14 +72,22 @@ async def test_recipes_and_orders_go_between_nats_and_s3(host, tmp_path):
         await deploy(host, document)
         reports = await site.pull_subscribe("reports.>", durable="test")
         (report,) = await reports.fetch(1, timeout=30)
-        async with asyncio.timeout(30):
-            while True:
-                with contextlib.suppress(NotFoundError):
-                    placed = await (await site.object_store("machines")).get("press.4")
-                    break
-                await asyncio.sleep(0.05)
+
+        async def there(get, missing):
+            async with asyncio.timeout(30):
+                while True:
+                    with contextlib.suppress(missing):
+                        return await get()
+                    await asyncio.sleep(0.05)
+
+        async def of_machines():
+            return await (await site.object_store("machines")).get("press.4")
+
+        async def of_archive():
+            return json.loads(s3.get_object("orders", "A-7").read())
+
+        placed, archived = await there(of_machines, NotFoundError), await there(of_archive, S3Error)
         await client.close()
-        archived = json.loads(s3.get_object("orders", "A-7").read())
     finally:
         peer.kill()
         store.kill()

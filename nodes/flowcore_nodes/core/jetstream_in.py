@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from flowcore.node import Message, Node, NodeConfig, Out, field, formats
 from flowcore_nodes.core.again import Again
+from flowcore_nodes.core.confirming import Confirmations
 from flowcore_nodes.core.jetstream import JetStream, NatsServer
 from flowcore_nodes.core.patience import Away, Refused
 
@@ -53,10 +54,9 @@ class JetstreamIn(Node):
         self._jetstream = JetStream(config.server, f"flowcore {self.flow}.{self.id}")
         self._link = Again(self, f"{config.server} {config.stream}")
         self._open: dict[int, str] = {}  # sequence -> where it is confirmed
-        self._done: list[tuple[int, bytes]] = []
-        self._something_done, self._room = asyncio.Event(), asyncio.Event()
-        self._confirming = asyncio.Lock()
-        self.spawn(self._confirm())
+        self._room = asyncio.Event()
+        self._done = Confirmations[tuple[int, bytes]](self._confirm)  # sequence and word
+        self.spawn(self._done.run())
 
     async def run(self) -> None:
         await self._link.run(self._session)
@@ -64,7 +64,7 @@ class JetstreamIn(Node):
     async def on_stop(self) -> None:
         if hasattr(self, "_jetstream"):
             with contextlib.suppress(Away, Refused):  # the server sends them again
-                await self._confirm_done()
+                await self._done.tell_all()
             await self._jetstream.close()
 
     async def _session(self) -> None:
@@ -137,34 +137,16 @@ class JetstreamIn(Node):
         except (ValueError, TypeError) as error:  # not in the format, or nothing that an envelope can hold
             text = f"{self.config.stream} {sequence}: {error}"
             self.report(ValueError(text), Message(message.data[:1024], message.subject, meta))
-            self._finish(sequence, _BAD)
+            self._done.add((sequence, _BAD))
         else:
-            receipt.then(lambda: self._finish(sequence, _ACK))
+            receipt.then(lambda: self._done.add((sequence, _ACK)))
 
-    def _finish(self, sequence: int, word: bytes) -> None:
-        self._done.append((sequence, word))
-        self._something_done.set()
-
-    async def _confirm(self) -> None:
-        while True:
-            await self._something_done.wait()
-            self._something_done.clear()
-            try:
-                await self._confirm_done()
-            except (Away, Refused):  # the reading says so; again over the next connection
-                await asyncio.sleep(0.2)
-                self._something_done.set()
-
-    async def _confirm_done(self) -> None:
-        async with self._confirming:
-            while self._done:
-                done = self._done[:1000]
-                async with self._jetstream.answers():
-                    client = await self._jetstream.client()
-                    for sequence, word in done:
-                        await client.publish(self._open[sequence], word)
-                    await client.flush()
-                del self._done[: len(done)]
-                for sequence, _ in done:
-                    self._open.pop(sequence, None)
-                self._room.set()
+    async def _confirm(self, done: list[tuple[int, bytes]]) -> None:
+        async with self._jetstream.answers():
+            client = await self._jetstream.client()
+            for sequence, word in done:
+                await client.publish(self._open[sequence], word)
+            await client.flush()
+        for sequence, _ in done:
+            self._open.pop(sequence, None)
+        self._room.set()

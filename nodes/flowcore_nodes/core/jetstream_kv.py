@@ -1,6 +1,7 @@
 from typing import Any, Literal
 
 from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, field, formats
+from flowcore_nodes.core.addressed import addressed
 from flowcore_nodes.core.jetstream import JetStream, NatsServer
 from flowcore_nodes.core.patience import Patience, Refused
 
@@ -41,9 +42,7 @@ class JetstreamKv(Node):
     async def on_message(self, message: Message) -> Message:
         config = self.config
         try:
-            key = self.setting("key", message) or message.topic
-            if not isinstance(key, str) or not key:
-                raise ValueError("there is no key: set it in the node's config or as the message's topic")
+            key = addressed(self, "key", message)
             content = formats.write(message.payload, config.format) if config.action == "put" else b""
         except (LookupError, ValueError) as e:
             raise GiveUp(str(e)) from None

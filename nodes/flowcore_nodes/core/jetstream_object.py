@@ -1,6 +1,7 @@
 from typing import Any, Literal
 
 from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, field, formats
+from flowcore_nodes.core.addressed import addressed
 from flowcore_nodes.core.jetstream import JetStream, NatsServer
 from flowcore_nodes.core.patience import Patience, Refused
 
@@ -41,9 +42,7 @@ class JetstreamObject(Node):
     async def on_message(self, message: Message) -> Message:
         config = self.config
         try:
-            name = self.setting("name", message) or message.topic
-            if not isinstance(name, str) or not name:
-                raise ValueError("there is no name: set it in the node's config or as the message's topic")
+            name = addressed(self, "name", message)
             content = formats.write(message.payload, config.format) if config.action == "put" else b""
             if len(content) > config.max_bytes:
                 raise ValueError(f"{name} has {len(content)} bytes, max_bytes is {config.max_bytes}")

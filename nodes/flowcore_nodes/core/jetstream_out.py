@@ -3,6 +3,7 @@ import hashlib
 from typing import Any
 
 from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, field, formats
+from flowcore_nodes.core.addressed import addressed
 from flowcore_nodes.core.jetstream import JetStream, NatsServer, judged
 from flowcore_nodes.core.patience import Away, Patience, Refused
 
@@ -42,9 +43,9 @@ class JetstreamOut(Node):
         parts: list[tuple[Message, str, bytes]] = []
         for message in messages:
             try:
-                subject = self.setting("subject", message) or message.topic
-                if not isinstance(subject, str) or not subject or set(subject) & set(" *>\r\n\t"):
-                    raise ValueError(f"{subject!r} is no subject: set it in the config or as the message's topic")
+                subject = addressed(self, "subject", message)
+                if set(subject) & set(" *>\r\n\t"):
+                    raise ValueError(f"{subject!r} is no subject")
                 parts.append((message, subject, formats.write(message.payload, self.config.format)))
             except (LookupError, ValueError) as e:
                 self.report(GiveUp(str(e)), message)

@@ -1,4 +1,5 @@
 from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, field, formats
+from flowcore_nodes.core.addressed import addressed
 from flowcore_nodes.core.patience import Patience, Refused
 from flowcore_nodes.core.redis import INSTALL, RedisServer, answers, client_of
 
@@ -39,12 +40,10 @@ class RedisPublish(Node):
 
     async def on_message(self, message: Message) -> Message:
         try:
-            channel = self.setting("channel", message) or message.topic
+            channel = addressed(self, "channel", message)
             content = formats.write(message.payload, self.config.format)
         except (LookupError, ValueError) as e:
             raise GiveUp(str(e)) from None
-        if not channel or not isinstance(channel, str):
-            raise GiveUp("there is no channel: set it in the node's config or as the message's topic")
 
         async def publish() -> int:
             async with answers(self.config.server):

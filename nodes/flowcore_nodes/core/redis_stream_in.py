@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from flowcore.node import Message, Node, NodeConfig, Out, field, formats
 from flowcore_nodes.core.again import Again
+from flowcore_nodes.core.confirming import Confirmations
 from flowcore_nodes.core.patience import Away, Refused
 from flowcore_nodes.core.redis import INSTALL, RedisServer, answers, client_of, text_of
 
@@ -58,11 +59,10 @@ class RedisStreamIn(Node):
         self._client = client_of(config.server, f"flowcore.{name}")
         self._link = Again(self, f"{config.server} {config.stream}", (Away,))
         self._open: set[bytes] = set()  # taken, and not known to Redis as confirmed
-        self._done: list[bytes] = []
-        self._something_done, self._room = asyncio.Event(), asyncio.Event()
-        self._confirming = asyncio.Lock()
+        self._room = asyncio.Event()
         self._was_there = False
-        self.spawn(self._confirm())
+        self._done = Confirmations[bytes](self._confirm)
+        self.spawn(self._done.run())
 
     async def run(self) -> None:
         await self._link.run(self._session)
@@ -76,7 +76,7 @@ class RedisStreamIn(Node):
     async def on_stop(self) -> None:
         if hasattr(self, "_client"):
             with contextlib.suppress(Away, Refused):  # Redis keeps them for us
-                await self._confirm_done()
+                await self._done.tell_all()
             await self._client.aclose()
 
     async def _read_on(self) -> None:
@@ -158,7 +158,7 @@ class RedisStreamIn(Node):
             return
         self._open.add(id_)
         if not fields:  # it was deleted from the stream meanwhile
-            self._finish(id_)
+            self._done.add(id_)
             return
         config, name = self.config, text_of(id_)
         topic = text_of(fields.get(b"topic") or config.stream)
@@ -168,9 +168,9 @@ class RedisStreamIn(Node):
         except (ValueError, TypeError, LookupError) as error:  # not in the format, or nothing that an envelope can hold
             shown = {text_of(key): text_of(value[:1024]) for key, value in fields.items()}
             self.report(ValueError(f"{config.stream} {name}: {error}"), Message(shown, topic, meta))
-            self._finish(id_)
+            self._done.add(id_)
         else:
-            receipt.then(lambda: self._finish(id_))
+            receipt.then(lambda: self._done.add(id_))
 
     def _payload(self, fields: dict[bytes, bytes]) -> Any:
         config = self.config
@@ -183,26 +183,8 @@ class RedisStreamIn(Node):
             )
         return formats.read(content, config.format)
 
-    def _finish(self, id_: bytes) -> None:
-        self._done.append(id_)
-        self._something_done.set()
-
-    async def _confirm(self) -> None:
-        while True:
-            await self._something_done.wait()
-            self._something_done.clear()
-            try:
-                await self._confirm_done()
-            except (Away, Refused):  # the reading says so; again over the next connection
-                await asyncio.sleep(0.2)
-                self._something_done.set()
-
-    async def _confirm_done(self) -> None:
-        async with self._confirming:
-            while self._done:
-                ids = self._done[:1000]
-                async with answers(self.config.server):
-                    await self._client.xack(self.config.stream, self._group, *ids)
-                del self._done[: len(ids)]
-                self._open.difference_update(ids)
-                self._room.set()
+    async def _confirm(self, ids: list[bytes]) -> None:
+        async with answers(self.config.server):
+            await self._client.xack(self.config.stream, self._group, *ids)
+        self._open.difference_update(ids)
+        self._room.set()

@@ -1,6 +1,7 @@
 from typing import Any
 
 from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, field, formats
+from flowcore_nodes.core.addressed import addressed
 from flowcore_nodes.core.patience import Away, Patience, Refused
 from flowcore_nodes.core.redis import INSTALL, RedisServer, answers, client_of, judged, text_of
 
@@ -91,9 +92,7 @@ class RedisStreamOut(Node):
 
     def _entry(self, message: Message) -> tuple[str, dict[str, Any]]:
         config, payload = self.config, message.payload
-        stream = self.setting("stream", message) or message.topic
-        if not stream or not isinstance(stream, str):
-            raise ValueError("there is no stream: set it in the node's config or as the message's topic")
+        stream = addressed(self, "stream", message)
         if config.payload_field:
             fields = {config.payload_field: formats.write(payload, config.format)}
         elif isinstance(payload, dict) and payload:

@@ -1,4 +1,5 @@
 from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, field, formats
+from flowcore_nodes.core.addressed import addressed
 from flowcore_nodes.core.patience import Patience, Refused
 from flowcore_nodes.core.s3 import INSTALL, S3Server, client_of, in_thread
 
@@ -34,9 +35,7 @@ class S3Get(Node):
     async def on_message(self, message: Message) -> Message:
         config = self.config
         try:
-            key = self.setting("key", message) or message.topic
-            if not isinstance(key, str) or not key:
-                raise ValueError("there is no key: set it in the node's config or as the message's topic")
+            key = addressed(self, "key", message)
             content, headers = await self._patience.until_done(lambda: in_thread(lambda: self._get(key)))
             payload = formats.read(content, config.format)
         except (LookupError, ValueError) as e:  # Refused among them

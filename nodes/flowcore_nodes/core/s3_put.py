@@ -1,6 +1,7 @@
 import io
 
 from flowcore.node import GiveUp, In, Message, Node, NodeConfig, Out, field, formats
+from flowcore_nodes.core.addressed import addressed
 from flowcore_nodes.core.patience import Patience, Refused
 from flowcore_nodes.core.s3 import INSTALL, S3Server, client_of, in_thread
 
@@ -39,9 +40,9 @@ class S3Put(Node):
     async def on_message(self, message: Message) -> Message:
         config, payload = self.config, message.payload
         try:
-            key = self.setting("key", message) or message.topic
-            if not isinstance(key, str) or not 1 <= len(key.encode()) <= 1024:
-                raise ValueError("a key has 1 to 1024 bytes: set it in the node's config or as the message's topic")
+            key = addressed(self, "key", message)
+            if len(key.encode()) > 1024:
+                raise ValueError("a key has at most 1024 bytes")
             content = formats.write(payload, config.format)
             if len(content) > config.max_bytes:
                 raise ValueError(f"it has {len(content)} bytes, max_bytes is {config.max_bytes}")

@@ -83,7 +83,7 @@ async def test_objects_are_stored_and_fetched(peer):
         await elsewhere.put(1, topic="a")
         texts = [one.errors[-1]["text"] for one in (get, small, elsewhere)]
         assert "NoSuchKey" in texts[0] and "more than 10 bytes" in texts[1] and "NoSuchBucket" in texts[2]
-        assert "a key has" in put.errors[0]["text"] and "max_bytes is 2000000" in put.errors[1]["text"]
+        assert "there is no key" in put.errors[0]["text"] and "max_bytes is 2000000" in put.errors[1]["text"]
 
 
 @pytest.mark.survives(NODES, PEER, "peer restart", "slow peer")
