@@ -25,7 +25,7 @@ async def frames(folder: Path, frames: int, least_kills: int) -> Findings:
     """Every consumer sees every frame as it was written; memory stays flat; nothing is left in shared memory."""
     found, seen = Findings(), {name: Record(folder / f"{name}.jsonl", lambda value: value["n"]) for name in "ab"}
     camera = {"type": "drill/camera", "config": {"to": frames}, "settings": {"pool_mb": _POOL_MB}}
-    looks = {name: {"type": "drill/checksum", "settings": {"restart": {"limit": 1_000}}} for name in "ab"}
+    looks = {name: {"type": "drill/checksum", "settings": {"restart": {"limit": 1_000, "max_s": 0.2}}} for name in "ab"}
     writes = {f"write-{name}": file_out(record.path) for name, record in seen.items()}
     wires = ["camera.out > forward.in"]
     for name in "ab":

@@ -13,6 +13,7 @@ from flowcore.bus.envelope import Extension, pack
 from flowcore.runtime.control.records import RetryRequest, retry
 
 FRAME_BYTES = 480 * 640 * 3
+UNTIRING = {"limit": 1000, "max_s": 0.2}  # killed before it has done anything, a node else waits longer each time
 
 
 @pytest.fixture
@@ -67,10 +68,10 @@ async def test_killed_again_and_again_every_node_sees_every_frame_as_it_was(host
     a, b = tmp_path / "a", tmp_path / "b"
     nodes = {
         "camera": ("camera", {"to": 400, "pause_s": 0.005}, {"pool_mb": 8}),
-        "forward": ("forward", {}, {"restart": {"limit": 1000}}),
-        "double": ("double", {}, {"restart": {"limit": 1000}, "pool_mb": 8}),
-        "a": ("check", {"path": str(a), "keep": 3}, {"restart": {"limit": 1000}}),
-        "b": ("check", {"path": str(b), "keep": 3}, {"restart": {"limit": 1000}}),
+        "forward": ("forward", {}, {"restart": UNTIRING}),
+        "double": ("double", {}, {"restart": UNTIRING, "pool_mb": 8}),
+        "a": ("check", {"path": str(a), "keep": 3}, {"restart": UNTIRING}),
+        "b": ("check", {"path": str(b), "keep": 3}, {"restart": UNTIRING}),
     }
     wires = ["camera.frame > forward.in", "forward.out > a.in", "forward.out > double.in", "double.out > b.in"]
     await host.deploy(flow(nodes, wires), "frames.json")
@@ -84,7 +85,7 @@ async def test_a_node_with_state_counts_each_frame_once_however_often_it_is_kill
     out = tmp_path / "out"
     nodes = {
         "camera": ("camera", {"to": 300, "pause_s": 0.005}, {"pool_mb": 8}),
-        "count": ("count", {}, {"restart": {"limit": 1000}}),
+        "count": ("count", {}, {"restart": UNTIRING}),
         "check": ("check", {"path": str(out)}),
     }
     await host.deploy(flow(nodes, ["camera.frame > count.in", "count.out > check.in"]), "frames.json")
@@ -194,7 +195,7 @@ async def test_frames_on_a_durable_wire_outlive_their_slots(make_host, plain_ser
     host = await make_host(nats_url=plain_server)
     nodes = {
         "camera": ("camera", {"to": 40, "height": height}, {"pool_mb": 16}),
-        "check": ("check", {"path": str(out), "pause_s": 0.02}, {"restart": {"limit": 1000}}),
+        "check": ("check", {"path": str(out), "pause_s": 0.02}, {"restart": UNTIRING}),
     }
     options = {"delivery": "durable", "durable": {"max_bytes": 200 << 20}, "encode": encode}
     await host.deploy(flow(nodes, ["camera.frame > check.in"], **options), "frames.json")
