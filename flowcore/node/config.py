@@ -33,7 +33,8 @@ def field(
         description: what it is, with its unit; shown in the editor's form, the command's help and the docs.
         dynamic: a reference may stand in place of a literal; read it with `self.setting("name", message)`.
         secret: no literal is taken from a flow file, only `{"$secret": "name"}`.
-        widget: how the editor shows it ("code", "password", "textarea", ...).
+        widget: how the editor shows it ("code", "password", "textarea", ...); "hidden": not at all, since
+            deploying fills it in.
         limits: pydantic's own: gt, ge, lt, le, min_length, max_length, pattern, ...
     """
     extra: dict[str, Any] = {

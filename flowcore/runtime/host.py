@@ -485,7 +485,8 @@ class Host:
             self._ground.say_failed(self._processes())
 
     def _on_types(self, changed: set[str]) -> None:
-        event("node types changed", detail=" ".join(sorted(changed)))
+        if changed:
+            event("node types changed", detail=" ".join(sorted(changed)))
         if not self.stopping:
             self.reconciler.types_changed(changed)
             self.shared.presence.describe_soon()

@@ -30,7 +30,8 @@ class TypeWatch:
     Args:
         environ: of the program that reads them.
         refuse_commands: types that run commands are `refused`.
-        on_change: called with the types whose code or description is another (or which came, or went).
+        on_change: called with the types whose code or description is another (or which came, or went);
+            with none when only what cannot be used is another.
     """
 
     def __init__(
@@ -78,7 +79,8 @@ class TypeWatch:
                 for name in old.types.keys() | new.types.keys()
                 if old.types.get(name) != new.types.get(name) or old.code.get(name) != new.code.get(name)
             }
-        if changed:
+            is_told = changed or new.problems != old.problems
+        if is_told:
             self._on_change(changed)
         return changed
 

@@ -33,12 +33,13 @@ class Runtime:
 
     async def up(self, *args):
         """Start it; returns when the editor is there."""
+        environ = {name: value for name, value in os.environ.items() if name != "FLOWCORE_AGENTS"}  # its own folder's
         command = (sys.executable, "-m", "flowcore.cli", "up", "--json", "--data", self.data)
         ports = ("--nats-port", 0, "--mqtt-port", 0, "--http-port", 0)
         self.process = await asyncio.create_subprocess_exec(
             *map(str, (*command, *ports, *args)),
             cwd=self.folder,
-            env={**os.environ, "FLOWCORE_EDITOR": "1", "PYTHONPATH": str(self.site)},
+            env={**environ, "FLOWCORE_EDITOR": "1", "PYTHONPATH": str(self.site)},
             stdout=asyncio.subprocess.PIPE,
         )
         async with asyncio.timeout(180):

@@ -49,7 +49,9 @@ class Actions(Holding):
             ["mqtt", "webhook", "command", "mail"], description="Routes by which actions go; each is an output"
         )
         by_route: dict[str, RoutePolicy] = field({}, description="What is different for a route")
-        followed: dict[str, list[str]] = field({}, description="Filled in at deploy: the nodes behind each route")
+        followed: dict[str, list[str]] = field(
+            {}, widget="hidden", description="Filled in at deploy: the nodes behind each route"
+        )
 
         @model_validator(mode="after")
         def _fits(self) -> "Actions.Config":

@@ -50,7 +50,9 @@ class LinkCall(Node):
         late: Literal["count", "send"] = field(
             "count", description="What becomes of an answer after the first, or after the time-out"
         )
-        targets: dict[str, str] = field({}, description="Filled in at deploy: which name leads to which output")
+        targets: dict[str, str] = field(
+            {}, widget="hidden", description="Filled in at deploy: which name leads to which output"
+        )
 
     in_ = In()
     answer = In(aside=True)

@@ -50,7 +50,7 @@ export type Scope = "full" | "flow" | "nodes";
 
 export const api = {
   flows: () => call<{ flows: FlowSummary[] }>("GET", "/flows").then((said) => said.flows),
-  types: () => call<{ types: NodeType[] }>("GET", "/types").then((said) => said.types),
+  types: () => call<{ types: NodeType[]; problems: string[] }>("GET", "/types"),
   flow: (flow: string, revision?: number) =>
     call<Revision>("GET", `/flows/${flow}${revision === undefined ? "" : `?revision=${revision}`}`),
   revisions: (flow: string) =>

@@ -79,6 +79,8 @@ export interface NodeType {
   virtual: string | null;
   outputs_from: string | null;
   inputs_from: string | null;
+  /** The config field that deploying fills in with the nodes behind each output; empty: it follows none. */
+  follows: string;
   live_config: boolean;
   /** It reaches beyond the flow: files, machines, programs. */
   outside: boolean;

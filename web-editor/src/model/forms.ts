@@ -45,10 +45,9 @@ export function formSchema(schema: Schema, root: Schema = schema): Schema {
   for (const [key, value] of Object.entries(plain)) {
     if (key === "properties" || key === "$defs") {
       next[key] = Object.fromEntries(
-        Object.entries(value as Schema).map(([name, one]) => [
-          name,
-          formSchema(titled(name, one as Schema, key), root),
-        ]),
+        Object.entries(value as Schema)
+          .filter(([, one]) => (one as Schema).widget !== "hidden") // deploying fills it in
+          .map(([name, one]) => [name, formSchema(titled(name, one as Schema, key), root)]),
       );
     } else if (key === "items" || key === "anyOf" || key === "oneOf") next[key] = formSchema(value as Schema, root);
     else next[key] = value;
@@ -57,11 +56,21 @@ export function formSchema(schema: Schema, root: Schema = schema): Schema {
   return next;
 }
 
+const UNITS: Record<string, string> = {
+  s: "seconds",
+  ms: "milliseconds",
+  h: "hours",
+  hz: "a second",
+  mb: "MB",
+  bytes: "bytes",
+  m: "metres",
+  c: "°C",
+};
+
 /** "Pattern Limit S" is "Pattern limit, seconds": the unit is in a field's name. */
 export function words(title: string): string {
-  const units: Record<string, string> = { s: "seconds", ms: "milliseconds", hz: "a second", mb: "MB", bytes: "bytes" };
   const parts = title.split(/[\s_]+/);
-  const unit = parts.length > 1 ? units[parts.at(-1)!.toLowerCase()] : undefined;
+  const unit = parts.length > 1 ? UNITS[parts.at(-1)!.toLowerCase()] : undefined;
   const name = (unit ? parts.slice(0, -1) : parts).join(" ").toLowerCase();
   return `${name.charAt(0).toUpperCase()}${name.slice(1)}${unit ? `, ${unit}` : ""}`;
 }

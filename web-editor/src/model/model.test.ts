@@ -25,6 +25,7 @@ const type = (name: string, inputs: string[], outputs: string[], more: Partial<N
   virtual: null,
   outputs_from: null,
   inputs_from: null,
+  follows: "",
   outside: false,
   live_config: false,
   distribution: "",

@@ -43,6 +43,9 @@ export interface Ports {
   outputs: Port[];
 }
 
+/** Inputs of a node that follows others: deploying wires them to those behind its outputs. */
+const TOLD = ["done", "failed"];
+
 const NO_PORTS: Ports = { inputs: [], outputs: [] };
 
 /** The ports of a node as it is configured; a node whose type is not there has those that its wires name. */
@@ -53,8 +56,9 @@ export function portsOf(node: NodeDef, types: Record<string, NodeType>, flow: Fl
   const type = types[node.type];
   if (!type) return wiredPorts(node, flow);
   if (type.virtual === "comment") return NO_PORTS;
+  const inputs = type.follows ? type.inputs.filter((port) => !TOLD.includes(port.name)) : type.inputs;
   return {
-    inputs: [...type.inputs, ...portsFrom(type, type.inputs_from, node, "in", type.inputs)],
+    inputs: [...inputs, ...portsFrom(type, type.inputs_from, node, "in", type.inputs)],
     outputs: [...type.outputs, ...portsFrom(type, type.outputs_from, node, "out", type.outputs)],
   };
 }

@@ -23,6 +23,7 @@ const type = (name: string, ins: string[], outs: string[]) =>
     config_schema: {},
     outputs_from: null,
     inputs_from: null,
+    follows: "",
     virtual: null,
   }) as unknown as NodeType;
 const types = { "t/a": type("t/a", ["in"], ["out"]) };

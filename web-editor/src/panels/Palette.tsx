@@ -12,6 +12,7 @@ import { openSubflow } from "../state/view";
 export function Palette() {
   const types = useDeferredValue(useEditor((state) => state.types)); // the canvas first
   const subflows = useEditor((state) => state.tabs[state.active]?.doc.subflows);
+  const unusable = useEditor((state) => state.unusable);
   const [filter, setFilter] = useState("");
   const [closed, setClosed] = useState<string[]>(() => JSON.parse(localStorage.getItem("flowcore.closed") ?? "[]"));
   const categories = useMemo(() => {
@@ -54,6 +55,16 @@ export function Palette() {
         value={filter}
         onChange={(event) => setFilter(event.target.value)}
       />
+      {unusable.length > 0 && (
+        <details className="palette-unusable">
+          <summary>
+            {unusable.length === 1 ? "1 package or file" : `${unusable.length} packages or files`} can’t be used
+          </summary>
+          {unusable.map((why) => (
+            <p key={why}>{why}</p>
+          ))}
+        </details>
+      )}
       <div className="palette-list">
         {categories.map(([name, entries]) => (
           <section key={name}>

@@ -48,6 +48,8 @@ export type Theme = "auto" | "light" | "dark";
 
 interface Editor {
   types: Record<string, NodeType>;
+  /** Packages and files of node types that cannot be used, and why. */
+  unusable: string[];
   tabs: Record<string, Tab>;
   order: string[];
   removed: Record<string, number>;
@@ -81,6 +83,7 @@ export const NONE = { nodes: new Set<string>(), wire: null, group: null };
 
 export const useEditor = create<Editor>(() => ({
   types: {},
+  unusable: [],
   tabs: {},
   order: [],
   removed: {},
@@ -118,7 +121,7 @@ export async function load() {
   });
   const order = arranged(Object.keys(tabs));
   const wish = decodeURIComponent(location.hash.slice(1)) || kept("active", "");
-  set({ types: byType(types), tabs, order, active: tabs[wish] ? wish : (order[0] ?? "") });
+  set({ ...known(types), tabs, order, active: tabs[wish] ? wish : (order[0] ?? "") });
 }
 
 export const fresh = (doc: FlowDoc, base: number, wanted = "running"): Tab => ({
@@ -132,7 +135,10 @@ export const fresh = (doc: FlowDoc, base: number, wanted = "running"): Tab => ({
   wanted,
 });
 
-const byType = (types: NodeType[]) => Object.fromEntries(types.map((type) => [type.type, type]));
+const known = (said: { types: NodeType[]; problems: string[] }) => ({
+  types: Object.fromEntries(said.types.map((type) => [type.type, type])),
+  unusable: said.problems,
+});
 
 /** Flows in the order in which this browser has them; new ones behind. */
 function arranged(ids: string[]): string[] {
@@ -141,7 +147,7 @@ function arranged(ids: string[]): string[] {
 }
 
 export async function reloadTypes() {
-  set({ types: byType(await api.types()) });
+  set(known(await api.types()));
 }
 
 // Editing
