@@ -33,7 +33,7 @@ asyncio.run(main())
 
 
 @pytest.fixture
-async def program(tmp_path, plugin):
+async def program(tmp_path, site):
     """Starts a host as a process of its own with the line running."""
     started = []
 

@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 from frame_flow import NODES, flow, lines
-from line_flow import install, until
+from line_flow import until
 
 from flowcore.bus.config import nats_server_program
 from flowcore.client import BufferExpired, connect
@@ -30,14 +30,13 @@ class Look(Node):
 
 
 @pytest.fixture
-def plugin(tmp_path, monkeypatch):
+def site(installed, monkeypatch):
     """The nodes of `frame_flow`, installed."""
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    return install(tmp_path / "site", "frametest", NODES + MORE)
+    monkeypatch.setenv("PYTHONPATH", str(installed("frametest", NODES + MORE)))
 
 
 @pytest.fixture
-async def machines(tmp_path, plugin):
+async def machines(tmp_path, site):
     """A main host, and a member `edge` that shares no memory with it."""
     hosts = []
 

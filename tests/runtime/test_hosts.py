@@ -53,7 +53,7 @@ class Machines:
 
 
 @pytest.fixture
-async def machines(tmp_path, plugin):
+async def machines(tmp_path, site):
     found = Machines(tmp_path)
     yield found
     for name in [*(name for name in found.running if name != "main"), "main"]:

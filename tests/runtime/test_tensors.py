@@ -7,7 +7,7 @@ import socket
 import numpy as np
 import pytest
 from frame_flow import NODES, flow, lines
-from line_flow import install, pids, until
+from line_flow import pids, until
 
 from flowcore.bus.config import nats_server_program
 from flowcore.bus.envelope import Extension, pack
@@ -18,10 +18,9 @@ UNTIRING = {"limit": 1000, "max_s": 0.2}  # killed before it has done anything, 
 
 
 @pytest.fixture
-def plugin(tmp_path, monkeypatch):
+def site(installed, monkeypatch):
     """The nodes of `frame_flow`, installed."""
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    return install(tmp_path / "site", "frametest", NODES)
+    monkeypatch.setenv("PYTHONPATH", str(installed("frametest", NODES)))
 
 
 def numbers(path):

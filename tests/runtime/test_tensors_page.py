@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from frame_flow import NODES, flow
-from line_flow import install
 
 from flowcore.bus.access import AccessStore
 from flowcore.runtime.host import Host
@@ -21,10 +20,9 @@ PROGRAMS = dict(
 
 
 @pytest.fixture
-async def environment(tmp_path, monkeypatch):
+async def environment(tmp_path, installed, monkeypatch):
     """A camera that goes on for as long as it is looked at; the environment of a program outside."""
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    install(tmp_path / "site", "frametest", NODES)
+    monkeypatch.setenv("PYTHONPATH", str(installed("frametest", NODES)))
     password = AccessStore(tmp_path / "data").add("viewer", subscribe=["flow.line.camera.out.frame"])
     host = Host(HostOptions(folder=tmp_path / "data", host_id="here", nats_port=0, mqtt_port=0))
     await host.start()

@@ -40,7 +40,7 @@ async def test_a_syntax_error_keeps_what_runs_and_is_shown(host, tmp_path, plugi
     await until(lambda: not set(pids(host).values()) & set(before.values()))
 
 
-async def test_a_package_installed_while_the_host_runs_is_there(host, tmp_path):
+async def test_a_package_installed_while_the_host_runs_is_there(host, plugin, tmp_path):
     """Its types are known, and a flow with them can be deployed."""
     assert "late/add" not in host.types
     install(tmp_path / "site", "late")

@@ -128,12 +128,16 @@ class Process:
 
     def _end(self) -> None:
         self.is_alive = False
-        if (tensors := getattr(self.runner, "tensors", None)) is not None and not self.ended.is_set():
-            sim_frames.vanish(tensors)
+        self.vanish()
         for future in self._answers.values():
             if not future.done():
                 future.set_exception(Died())
         self.ended.set()
+
+    def vanish(self) -> None:
+        """What it has of shared memory is the kernel's again."""
+        if (tensors := getattr(self.runner, "tensors", None)) is not None and not self.ended.is_set():
+            sim_frames.vanish(tensors)
 
     async def start(self) -> None:
         """Up to ready. Raises Died."""
@@ -256,6 +260,8 @@ class World:
             self.loop.run_until_complete(unwind())
         self.loop.close()
         asyncio.set_event_loop(None)
+        for process in self.all:
+            process.vanish()
         self._patches.close()
 
     # -- time ---------------------------------------------------------------------------------------------------
