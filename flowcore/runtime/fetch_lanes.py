@@ -4,7 +4,8 @@ Such a message waits here, before the node's queue, and what follows it on its w
 away holds up its own wire and no other input of the node. It waits for as long as it is owed: until its bytes have
 come, the sender says that they are gone, or a new process of the sender has taken over, which sends it again.
 
-Invariant: each wire's messages leave in the order in which they came.
+Invariant: each wire's messages leave in the order in which they came. Where one comes again, those behind it do, too:
+handled now, they would be before it.
 """
 
 import asyncio
@@ -99,6 +100,7 @@ class _Lane:
     def __init__(self, lanes: Lanes, wire: Any) -> None:
         self._lanes, self._wire = lanes, wire
         self._line: deque[_Waiting] = deque()
+        self._over = -1  # the epoch of which one comes again
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def put(self, items: list[Any]) -> None:
@@ -128,7 +130,8 @@ class _Lane:
             whole: list[Any] = []
             while self._line and self._line[0].is_ready:
                 waiting = self._line.popleft()
-                if waiting.is_over:
+                if waiting.is_over or waiting.item.epoch == self._over:
+                    self._over = waiting.item.epoch
                     waiting.item.one_done()
                 else:
                     whole.append(waiting.item)
