@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from flowcore.flow import NodeTypeInfo, PortInfo, check
+from flowcore.flow.types import NodeTypeInfo, PortInfo
+from flowcore.flow.validate import check
 
 
 def _config(required=(), **properties):

@@ -6,7 +6,10 @@ import json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowcore.flow import FlowDocument, ResolvedFlow, format_flow, resolve
+from flowcore.flow.format import format_flow
+from flowcore.flow.model import FlowDocument
+from flowcore.flow.resolve import resolve
+from flowcore.flow.resolved import ResolvedFlow
 
 RICH = {
     "flowcore": 1,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowcore.flow import FlowDocument
+from flowcore.flow.model import FlowDocument
 
 CALL, RETURN, IN = "core/link-call", {"type": "core/link-out", "config": {"mode": "return"}}, "core/link-in"
 

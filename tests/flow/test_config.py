@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowcore.flow import settle
+from flowcore.flow.references import settle
 
 
 def threshold(**config):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowcore.flow import plan
+from flowcore.flow.diff import plan
 
 NODES = {
     "a": {"type": "core/inject", "config": {"payload": 1}},

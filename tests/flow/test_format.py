@@ -5,7 +5,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcore.flow import FlowDocument, format_flow
+from flowcore.flow.format import format_flow
+from flowcore.flow.model import FlowDocument
 
 TEXT = """{
   "flowcore": 1,

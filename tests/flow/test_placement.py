@@ -3,9 +3,9 @@
 import json
 from dataclasses import replace
 
-from flowcore.flow import PortInfo, check
 from flowcore.flow.placement import moved_nodes, nodes_by_host, part_of
-from flowcore.flow.types import NodeTypeInfo
+from flowcore.flow.types import NodeTypeInfo, PortInfo
+from flowcore.flow.validate import check
 
 ANY = NodeTypeInfo("core/any", inputs=(PortInfo("in"),), outputs=(PortInfo("out"),), config_schema={"type": "object"})
 CUDA = replace(ANY, type="vision/cuda", needs=("cupy",))

@@ -2,7 +2,10 @@
 
 import pytest
 
-from flowcore.flow import FlowDocument, FlowError, ResolvedFlow, resolve
+from flowcore.flow.model import FlowDocument
+from flowcore.flow.problems import FlowError
+from flowcore.flow.resolve import resolve
+from flowcore.flow.resolved import ResolvedFlow
 
 FUNCTION = "core/function"
 

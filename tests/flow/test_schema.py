@@ -5,7 +5,7 @@ from importlib.resources import files
 
 from jsonschema import Draft202012Validator
 
-from flowcore.flow import FlowDocument
+from flowcore.flow.model import FlowDocument
 from flowcore.flow.schema import FILE_NAME, published, text
 
 

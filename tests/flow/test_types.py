@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowcore.flow import NodeTypeInfo, PortInfo, fits
-from flowcore.flow.types import PORT_TYPES, is_port_type
+from flowcore.flow.types import PORT_TYPES, NodeTypeInfo, PortInfo, fits, is_port_type
 
 
 @pytest.mark.parametrize("name", [*PORT_TYPES, "model:Detections"])
