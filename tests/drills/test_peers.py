@@ -6,7 +6,7 @@ from tests.drills.peers.cases import CASES
 from tests.drills.peers.drill import Away, all_away
 
 SLOW_TO_START = (  # their peers; tests/nodes has their restarts
-    "iot/opcua-read", "iot/opcua-write", "iot/modbus-read", "iot/modbus-read RTU", "core/s3-put",
+    "iot/opcua-read", "iot/opcua-write", "iot/modbus-read", "iot/modbus-read RTU", "core/s3-get", "core/s3-put",
 )  # fmt: skip
 
 

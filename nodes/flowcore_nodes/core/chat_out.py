@@ -7,6 +7,7 @@ from flowcore.node import GiveUp, In, Message, Out, field
 from flowcore_nodes.core.http_client import HttpClient, PatienceConfig, check_url, refused
 from flowcore_nodes.core.places import check_places, fill_places
 
+_NOT_LET_IN = {401, 403, 404, 410}  # a token that is none, a webhook or bot that was removed
 _LONGEST = {"slack": 40_000, "teams": 20_000, "telegram": 4096}  # characters that a service takes
 
 
@@ -16,7 +17,8 @@ class ChatOut(HttpClient):
     `text` has places for parts of the message: "{topic}: {payload.temp_c} °C". Slack and Teams take it at the address
     of an incoming webhook (of Teams, a workflow "when a webhook request is received"), Telegram by the token of a bot
     and the id of a chat. A message is done when the service has it; while it is away, or says that it is too much,
-    messages wait in order.
+    messages wait in order. What it refuses is an error, also a token or webhook that it does not know any more: they
+    don't come back, and the node's status says so until a message gets through.
     """
 
     type = "core/chat-out"
@@ -41,6 +43,7 @@ class ChatOut(HttpClient):
 
     async def on_start(self) -> None:
         await super().on_start()
+        self._is_shut_out = False
         config = self.config  # secrets are only here now
         if config.service == "telegram" and not (config.bot_token and config.chat):
             raise ValueError("telegram needs bot_token and chat")
@@ -62,7 +65,14 @@ class ChatOut(HttpClient):
             "POST", self._url, headers, where=self.config.service, data=data, allow_redirects=False
         ) as answer:
             if not 200 <= answer.status < 300:
-                raise GiveUp(str(await refused(answer)).replace(self._url, self.config.service))
+                why = str(await refused(answer)).replace(self._url, self.config.service)
+                if answer.status in _NOT_LET_IN:
+                    self._is_shut_out = True
+                    self.set_status(f"not let in: {why}", "error")
+                raise GiveUp(why)
+        if self._is_shut_out:
+            self._is_shut_out = False
+            self.set_status(f"connected: {self.config.service}")
         return message
 
     def _text(self, message: Message) -> str:

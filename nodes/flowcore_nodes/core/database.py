@@ -22,6 +22,7 @@ from pydantic import model_validator
 
 from flowcore.node import Node, NodeConfig, field
 from flowcore_nodes.core.patience import Away, Patience, Refused
+from flowcore_nodes.core.tls import trusting
 
 _CONNECT_S = 5.0
 
@@ -180,10 +181,7 @@ class Postgres:
         self._database = database
         self._tls: ssl.SSLContext | Literal[False] = False
         if database.tls:
-            try:
-                self._tls = ssl.create_default_context(cafile=database.tls_ca or None)
-            except (OSError, ssl.SSLError) as e:
-                raise ValueError(f"tls_ca {database.tls_ca!r}: {e}") from None
+            self._tls = trusting(database.tls_ca)
         self._connection: Any = None
 
     async def query(self, statement: str, values: Mapping[str, Any], most: int) -> tuple[list[dict], int]:
@@ -210,11 +208,7 @@ class Postgres:
         library, database = self._library, self._database
         try:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await library.connect(
-                    host=database.host, port=database.port, user=database.user, password=database.password or None,
-                    database=database.database or None, ssl=self._tls, timeout=_CONNECT_S,
-                    command_timeout=database.timeout_s,
-                )  # fmt: skip
+                self._connection = await self._connected()
                 if database.setup:
                     try:
                         await self._connection.execute(database.setup)
@@ -227,7 +221,7 @@ class Postgres:
         except TimeoutError:
             if self._connection is None:
                 raise Away("it can't be reached") from None
-            self._drop()
+            await self._stop()
             raise Refused(f"it took longer than {database.timeout_s:g} s") from None
         except (
             library.PostgresConnectionError, library.OperatorInterventionError, library.InsufficientResourcesError,
@@ -245,6 +239,23 @@ class Postgres:
             raise Refused(str(e)) from None
         except (ValueError, TypeError, OverflowError) as e:
             raise Refused(str(e)) from None
+
+    async def _connected(self) -> Any:
+        database = self._database
+        return await self._library.connect(
+            host=database.host, port=database.port, user=database.user, password=database.password or None,
+            database=database.database or None, ssl=self._tls, timeout=min(_CONNECT_S, database.timeout_s),
+            command_timeout=database.timeout_s,
+        )  # fmt: skip
+
+    async def _stop(self) -> None:
+        """End a statement that was not answered in time, and the connection. Raises Away: the server answers nobody."""
+        connection, self._connection = self._connection, None
+        try:
+            await connection.close(timeout=min(_CONNECT_S, self._database.timeout_s))  # the library has sent a cancel
+        except (TimeoutError, OSError, self._library.PostgresError, self._library.InterfaceError) as e:
+            connection.terminate()
+            raise Away(str(e) or "it does not answer") from None
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

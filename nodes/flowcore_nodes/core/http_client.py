@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp import ClientResponse, ClientSession, ClientTimeout
 
 from flowcore.node import GiveUp, Message, Node, NodeConfig, field
+from flowcore_nodes.core.tls import trusting
 
 AWAY = {429, 502, 503, 504}  # answers of a server that is not there, or asks for patience
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _LONGEST_ASKED_S = 0.25, 2.0, 300.0
@@ -63,10 +64,7 @@ class HttpClient(Node):
         if config.tls_insecure:
             self._tls = False
         elif config.tls_ca:
-            try:
-                self._tls = ssl.create_default_context(cafile=config.tls_ca)
-            except (OSError, ssl.SSLError) as e:
-                raise ValueError(f"tls_ca {config.tls_ca!r}: {e}") from None
+            self._tls = trusting(config.tls_ca)
         self._session = ClientSession(timeout=ClientTimeout(total=config.timeout_s))
         self._is_away = False
 

@@ -5,7 +5,6 @@ Away      it can't be reached, does not take us, or asks for patience: trying ag
 """
 
 import hashlib
-import ssl
 from email.message import EmailMessage
 from email.utils import formataddr, formatdate, parseaddr
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from typing import Any, Literal
 from pydantic import field_validator
 
 from flowcore.node import NodeConfig, field
+from flowcore_nodes.core.tls import trusting
 
 
 class Refused(ValueError):
@@ -119,10 +119,7 @@ class Post:
 
     def __init__(self, server: MailServer) -> None:
         self._server = server
-        try:
-            self._tls = ssl.create_default_context(cafile=server.tls_ca or None)
-        except (OSError, ssl.SSLError) as e:
-            raise ValueError(f"tls_ca {server.tls_ca!r}: {e}") from None
+        self._tls = trusting(server.tls_ca)
 
     async def send(self, message: EmailMessage) -> dict[str, str]:
         """Returns when the server has it: the receivers that it refused, and why. Raises Refused, Away."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowcore.node import NodeConfig, field
 from flowcore_nodes.core.patience import Away, Refused
+from flowcore_nodes.core.tls import trusting
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -35,11 +36,17 @@ class RedisServer(NodeConfig):
 
 
 def client_of(server: RedisServer, name: str) -> "Redis":
-    """A client; nothing is connected yet. `name` is what CLIENT LIST shows. Its calls belong into `answers`."""
+    """A client; nothing is connected yet. `name` is what CLIENT LIST shows. Its calls belong into `answers`.
+
+    Raises:
+        ValueError: a certificate file can't be read.
+    """
     from redis.asyncio import Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
 
+    if server.tls:
+        trusting(server.tls_ca)  # the library reads it at the connect: say now what is wrong with it
     return Redis(
         host=server.host, port=server.port, db=server.database, username=server.user or None,
         password=server.password or None, ssl=server.tls, ssl_ca_certs=server.tls_ca or None,

@@ -12,6 +12,7 @@ from pydantic import field_validator
 
 from flowcore.node import NodeConfig, field
 from flowcore_nodes.core.patience import Away, Refused
+from flowcore_nodes.core.tls import trusting
 
 if TYPE_CHECKING:
     from minio import Minio
@@ -56,17 +57,11 @@ def client_of(server: S3Server) -> "Minio":
     Raises:
         ValueError: the file of certificates can't be read.
     """
-    import ssl
-
     import urllib3
     from minio import Minio
 
     parts = urlsplit(server.url)
-    try:
-        context = ssl.create_default_context(cafile=server.tls_ca or None)
-    except (OSError, ssl.SSLError) as e:
-        raise ValueError(f"tls_ca {server.tls_ca!r}: {e}") from None
-    options: dict[str, Any] = {"ssl_context": context} if parts.scheme == "https" else {}
+    options: dict[str, Any] = {"ssl_context": trusting(server.tls_ca)} if parts.scheme == "https" else {}
     pool = urllib3.PoolManager(
         timeout=urllib3.Timeout(connect=min(_CONNECT_S, server.timeout_s), read=server.timeout_s),
         retries=urllib3.Retry(total=0, redirect=0), maxsize=16, **options,

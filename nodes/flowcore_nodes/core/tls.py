@@ -1,4 +1,4 @@
-"""TLS of the nodes that serve."""
+"""TLS of the nodes: of those that serve, and whom the others trust."""
 
 import ssl
 
@@ -17,3 +17,15 @@ def server_tls(certificate: str, key: str) -> ssl.SSLContext | None:
     except OSError as e:  # an SSLError, too
         raise ValueError(f"tls_cert {certificate!r}, tls_key {key!r}: {e}") from None
     return context
+
+
+def trusting(tls_ca: str) -> ssl.SSLContext:
+    """What a client speaks that trusts the certificates in a file (PEM); empty: those of the system.
+
+    Raises:
+        ValueError: the file can't be read, names it.
+    """
+    try:
+        return ssl.create_default_context(cafile=tls_ca or None)
+    except OSError as e:  # an SSLError, too
+        raise ValueError(f"tls_ca {tls_ca!r}: {e}") from None

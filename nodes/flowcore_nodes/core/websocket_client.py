@@ -1,4 +1,7 @@
 import asyncio
+import contextlib
+import os
+import socket
 import ssl
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, ClientWebSocketResponse, ClientWSTimeout, WSMsgType
@@ -7,6 +10,7 @@ from pydantic import field_validator
 from flowcore.node import In, Message, Node, NodeConfig, Out, field
 from flowcore.node.formats import Format, read
 from flowcore_nodes.core.again import Again
+from flowcore_nodes.core.tls import trusting
 from flowcore_nodes.core.websocket_server import said
 
 
@@ -49,7 +53,7 @@ class WebsocketClient(Node):
     async def on_start(self) -> None:
         self._tls: ssl.SSLContext | bool = True
         if self.config.tls_ca:
-            self._tls = ssl.create_default_context(cafile=self.config.tls_ca)
+            self._tls = trusting(self.config.tls_ca)
         self._link = Again(self, self.config.url, (ClientError,))
         self._server: ClientWebSocketResponse | None = None
 
@@ -66,22 +70,24 @@ class WebsocketClient(Node):
         headers = dict(config.headers)
         if config.token:
             headers["Authorization"] = f"Bearer {config.token}"
-        async with session.ws_connect(
-            config.url, headers=headers, heartbeat=config.ping_s, max_msg_size=config.max_bytes, ssl=self._tls,
-            timeout=ClientWSTimeout(ws_close=1.0),
-        ) as server:  # fmt: skip
-            if config.hello:
-                await server.send_str(config.hello)
-            self._server = server
-            self._link.up()
-            try:
-                async for message in server:
-                    if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                        await self._pass_on(message.data)
-                if (error := server.exception()) is not None:
-                    raise ConnectionError(str(error))
-            finally:
-                self._server = None
+        with contextlib.ExitStack() as afterwards:
+            async with session.ws_connect(
+                config.url, headers=headers, heartbeat=config.ping_s, max_msg_size=config.max_bytes, ssl=self._tls,
+                timeout=ClientWSTimeout(ws_close=1.0),
+            ) as server:  # fmt: skip
+                afterwards.callback(_cut, os.dup(server.get_extra_info("socket").fileno()))
+                if config.hello:
+                    await server.send_str(config.hello)
+                self._server = server
+                self._link.up()
+                try:
+                    async for message in server:
+                        if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                            await self._pass_on(message.data)
+                    if (error := server.exception()) is not None:
+                        raise ConnectionError(str(error))
+                finally:
+                    self._server = None
 
     async def _pass_on(self, data: str | bytes) -> None:
         try:
@@ -100,6 +106,15 @@ class WebsocketClient(Node):
                 continue
             try:
                 await (server.send_bytes(content) if isinstance(content, bytes) else server.send_str(content))
-                return
             except (ConnectionError, ClientError, RuntimeError):
-                self._link.down()
+                if server is self._server:
+                    self._link.down()
+            else:
+                if not server.closed:  # else it waited for room that the end of the connection has made
+                    return
+
+
+def _cut(descriptor: int) -> None:
+    """End a connection for good: closed alone it lives as long as its peer does not read what was said to it."""
+    with socket.socket(fileno=descriptor) as line, contextlib.suppress(OSError):
+        line.shutdown(socket.SHUT_RDWR)

@@ -6,6 +6,7 @@ from typing import Any
 
 from flowcore_nodes.core.buffer import Buffer
 from flowcore_nodes.core.chat_out import ChatOut
+from flowcore_nodes.core.email_digest import EmailDigest
 from flowcore_nodes.core.email_out import EmailOut
 from flowcore_nodes.core.http_in import HttpIn
 from flowcore_nodes.core.http_request import HttpRequest
@@ -18,8 +19,10 @@ from flowcore_nodes.core.redis_publish import RedisPublish
 from flowcore_nodes.core.redis_stream_in import RedisStreamIn
 from flowcore_nodes.core.redis_stream_out import RedisStreamOut
 from flowcore_nodes.core.redis_subscribe import RedisSubscribe
+from flowcore_nodes.core.s3_get import S3Get
 from flowcore_nodes.core.s3_put import S3Put
 from flowcore_nodes.core.sql_insert import SqlInsert
+from flowcore_nodes.core.sql_query import SqlQuery
 from flowcore_nodes.core.webhook_out import WebhookOut
 from flowcore_nodes.core.websocket_client import WebsocketClient
 from flowcore_nodes.core.websocket_server import WebsocketServer
@@ -82,10 +85,12 @@ CASES = [
     Case(WebhookOut, network.Web, SERVER, "out"),
     Case(ChatOut, network.Chat, "a server with each service's schema", "out"),
     Case(EmailOut, stores.Mail, "aiosmtpd", "out"),
+    Case(EmailDigest, stores.Digests, "aiosmtpd", "out"),
     Case(HttpIn, network.Asking, CLIENT, "in", can_be_away=False),
     Case(WebsocketServer, network.Talking, CLIENT, "in", can_be_away=False),
     Case(WebsocketClient, network.Sockets, SERVER, "in", is_kept=False),
     Case(SqlInsert, stores.Postgres, "PostgreSQL 15 (Debian)", "out", test_sql.programs),
+    Case(SqlQuery, stores.PostgresAsked, "PostgreSQL 15 (Debian)", "out", test_sql.programs),
     Case(RedisStreamOut, stores.Redis, REDIS, "out", redis_server.program),
     Case(RedisStreamIn, stores.Redis, REDIS, "in", redis_server.program),
     Case(RedisPublish, stores.RedisChannel, REDIS, "last", redis_server.program),
@@ -98,6 +103,7 @@ CASES = [
     Case(ZmqOut, network.Rep, ZMQ, "out"),
     Case(ZmqIn, network.Req, ZMQ, "in"),
     Case(S3Put, stores.S3, "moto's server", "out"),
+    Case(S3Get, stores.S3Asked, "moto's server", "out"),
     Case(Buffer, factory.MqttBehind, "an MQTT broker behind it (nats-server)", "out"),
     Case(TcpOut, network.Lines, SOCKETS, "out"),
     Case(TcpIn, network.Says, SOCKETS, "in", is_kept=False),

@@ -65,6 +65,41 @@ class Process(Peer):
         await self._process.wait()
 
 
+class Gate:
+    """A port that leads to another one while it is open: for who has to make things ready before it is seen."""
+
+    def __init__(self, port: int, to: int) -> None:
+        self._port, self._to = port, to
+        self._lines: set[asyncio.StreamWriter] = set()
+
+    async def open(self) -> None:
+        """Let them in."""
+        self._server = await asyncio.start_server(self._pass, "127.0.0.1", self._port)
+
+    async def close(self) -> None:
+        """End all connections, and let nobody in."""
+        self._server.close()
+        for line in self._lines:
+            line.transport.abort()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind, to = await asyncio.open_connection("127.0.0.1", self._to)
+        both = {writer, to}
+        self._lines |= both
+        try:
+            await asyncio.gather(_copy(reader, to), _copy(behind, writer))
+        finally:
+            self._lines -= both
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while part := await reader.read(1 << 16):
+            writer.write(part)
+            await writer.drain()
+    writer.close()
+
+
 def free_port(kind: int = socket.SOCK_STREAM) -> int:
     """A port that is free now."""
     with socket.socket(type=kind) as sock:

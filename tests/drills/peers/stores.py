@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from flowcore_nodes.core.s3_put import S3Put
 from flowcore_nodes.core.sql_query import SqlQuery
 
 from flowcore.node.testing import drive
-from tests.drills.peers.peer import Peer
+from tests.drills.peers.peer import Gate, Peer
 from tests.nodes.core import test_sql
 from tests.nodes.core.nats_peer import PASSWORD, USER, NatsPeer
 from tests.nodes.core.redis_server import RedisPeer
@@ -39,6 +41,23 @@ class Postgres(Peer):
         async with drive(SqlQuery, database=self._server.config, statement="SELECT n FROM numbers") as node:
             await node.put({})
             return {row["n"] for row in (await node.sent(1))[0]}
+
+
+class PostgresAsked(Postgres):
+    """The same, asked for numbers; what was answered the node sends on."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        statement = "SELECT :n::int AS n"
+        self.config = {"database": self._server.config, "statement": statement, "params": {"n": "payload"}}
+
+    @contextlib.asynccontextmanager
+    async def beside(self, node: Any) -> AsyncIterator[None]:
+        self._node = node
+        yield
+
+    async def got(self) -> set[int]:
+        return {row["n"] for one in self._node.messages() for row in one.payload}
 
 
 class Redis(Peer):
@@ -253,6 +272,38 @@ class S3(Peer):
             return set()
 
 
+class S3Asked(S3):
+    """The same, asked for objects, which are there again before it is seen; what it answered the node sends on."""
+
+    most = 100
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._gate = Gate(self.port, self._server.port)
+        server = self._server.config | {"url": f"http://127.0.0.1:{self.port}"}
+        self.config = {"server": server, "bucket": "numbers", "key": {"$message": "meta.number"}}
+
+    async def start(self) -> None:
+        await super().start()
+        names = [*map(str, range(self.most)), "load"]
+        async with drive(S3Put, server=self._server.config, bucket="numbers", create=True) as node:
+            for name in names:
+                await node.put(name, topic=name)
+        await self._gate.open()
+
+    async def stop(self) -> None:
+        await self._gate.close()
+        self._server.kill()
+
+    @contextlib.asynccontextmanager
+    async def beside(self, node: Any) -> AsyncIterator[None]:
+        self._node = node
+        yield
+
+    async def got(self) -> set[int]:
+        return {int(one.payload) for one in self._node.messages() if one.payload != "load"}
+
+
 class Mail(Peer):
     """aiosmtpd, with TLS and a password."""
 
@@ -272,6 +323,33 @@ class Mail(Peer):
 
     async def got(self) -> set[int]:
         return {int(letter.get_content()) for _, letter in self._server.got}
+
+
+class Digests(Mail):
+    """The same, for who collects: a message waits for a tenth of a second, and is tried again after that."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.config |= {"every_s": 0.1, "retry_s": 0.1}
+
+    @contextlib.asynccontextmanager
+    async def beside(self, node: Any) -> AsyncIterator[None]:
+        async def tick() -> None:
+            while True:
+                await asyncio.sleep(0.1)
+                await node.advance(0.1)
+
+        self._node, ticking = node, asyncio.create_task(tick())
+        yield
+        ticking.cancel()
+
+    async def caught_up(self) -> None:
+        while any(key.isdigit() for key in self._node.node.state):  # noqa: ASYNC110 - it waits for the mail server
+            await asyncio.sleep(0.01)
+
+    async def got(self) -> set[int]:
+        lines = (line for _, made in self._server.got for line in made.get_content().splitlines())
+        return {int(line.split()[-1]) for line in lines}
 
 
 async def _quiet(_: Any) -> None:

@@ -14,20 +14,25 @@ USER, PASSWORD = "plant", "secret"
 
 
 class NatsPeer:
-    """One server on a free port, in a folder of its own, that keeps on disk what it has acked."""
+    """One server on a free port, in a folder of its own, that keeps on disk what it has acked.
 
-    def __init__(self, folder: Path) -> None:
+    With `tls`, a certificate and its key, it talks only over TLS.
+    """
+
+    def __init__(self, folder: Path, tls: tuple[Path, Path] | None = None) -> None:
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             self.port = sock.getsockname()[1]
         self.url = f"nats://127.0.0.1:{self.port}"
         self.process: subprocess.Popen | None = None
-        self._conf = folder / "nats.conf"
+        self._conf, self._tls = folder / "nats.conf", tls
         self.configure(PASSWORD)
 
     def configure(self, password: str) -> None:
         """Its users, from the next start or `reload` on."""
+        tls = f'tls {{\n  cert_file: "{self._tls[0]}"\n  key_file: "{self._tls[1]}"\n}}' if self._tls else ""
         self._conf.write_text(f"""
+{tls}
 listen: "127.0.0.1:{self.port}"
 server_name: elsewhere
 jetstream {{

@@ -103,6 +103,33 @@ async def test_each_service_gets_what_it_documents(service, server):
         assert "secret" not in str(node.errors) + str(node.statuses)
 
 
+@pytest.mark.survives("core/chat-out", "a server with each service's schema", "wrong password", "slow peer")
+@pytest.mark.parametrize(("service", "status"), [("slack", 404), ("telegram", 401)])
+async def test_a_revoked_webhook_is_told_and_a_slow_service_waited_for(service, status, server):
+    """Revoked: an error of each message, on the badge until one gets through. Silent: asked again until it answers."""
+    texts, revoked, answers = [], True, asyncio.Event()
+
+    async def answer(request):
+        if revoked:
+            return web.Response(status=status, text="no_service")
+        await answers.wait()
+        texts.append((await request.json())["text"])
+        return web.json_response({"ok": True})
+
+    server.answer = answer
+    async with drive(ChatOut, timeout_s=0.2, **config(service, server.url)) as node:
+        await node.put("one", "two")
+        assert [f"{status}" in error["text"] for error in node.errors] == [True, True] and not await node.sent()
+        assert "not let in" in node.statuses[-1][0] and node.statuses[-1][1] == "error"
+        revoked = False
+        putting = asyncio.create_task(node.put("three", "four"))
+        await node.wait_for(lambda: "no answer within 0.2 s" in node.statuses[-1][0])
+        answers.set()
+        await putting
+        assert await node.sent() == ["three", "four"] and list(dict.fromkeys(texts)) == ["three", "four"]
+        assert node.statuses[-1][1] == "ok" and "secret" not in str(node.errors) + str(node.statuses)
+
+
 @pytest.mark.parametrize(
     ("config", "why"),
     [

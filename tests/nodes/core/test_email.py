@@ -27,6 +27,7 @@ class Server:
         self._tls.load_cert_chain(self.cert, key)
         self.got: list = []
         self.answers: list[str] = []
+        self.is_slow = False  # it says nothing more when it has a message
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             self.port = sock.getsockname()[1]
@@ -39,6 +40,8 @@ class Server:
         return "250 OK"
 
     async def handle_DATA(self, server, session, envelope):
+        while self.is_slow:  # noqa: ASYNC110 - it is set in another thread
+            await asyncio.sleep(0.01)
         if self.answers:
             return self.answers.pop(0)
         self.got.append((envelope.rcpt_tos, email.message_from_bytes(envelope.content, policy=policy.default)))
@@ -183,3 +186,33 @@ async def test_a_digest_collects_and_survives_a_kill(server):
         assert len(server.got) == 2
         await node.advance(2)
         await node.wait_for(lambda: len(server.got) == 3)
+
+
+@pytest.mark.survives("core/email-out", "aiosmtpd", "slow peer")
+@pytest.mark.survives("core/email-digest", "aiosmtpd", "wrong password", "slow peer")
+async def test_a_slow_server_is_asked_again_and_a_wrong_password_told(server):
+    """Whoever asks again has the same Message-ID: a server that had it after all has it twice, and knows."""
+    digest = server.config(timeout_s=0.3) | {"every_s": 10, "retry_s": 60}
+    async with drive(EmailOut, **server.config(timeout_s=0.3)) as node, drive(EmailDigest, **digest) as collected:
+        server.is_slow = True
+        putting = asyncio.create_task(node.put("out"))
+        await collected.put("in the digest")
+        await collected.advance(10)
+        for one in (node, collected):
+            await one.wait_for(lambda one=one: one.statuses and "trying again" in one.statuses[-1][0])
+        assert not putting.done() and not await collected.sent()
+        server.is_slow = False
+        await putting
+        await collected.advance(61)
+        assert await node.sent(1) == ["out"] and (await collected.sent(1))[0]["count"] == 1
+    letters = {made["Message-ID"]: made.get_content() for _, made in server.got}
+    assert len(letters) == 2 and {text.split()[-1] for text in letters.values()} == {"out", "digest"}
+    config = server.config(password="wrong") | {"every_s": 10, "retry_s": 60}
+    async with drive(EmailDigest, **config) as node:
+        await node.put("kept")
+        await node.advance(10)
+        await node.wait_for(lambda: node.statuses and "does not let us in" in node.statuses[-1][0])
+        left = node.store.copy()
+    async with drive(EmailDigest, store=left, **server.config() | {"every_s": 10}) as node:
+        await node.advance(1)
+        assert (await node.sent(1))[0]["count"] == 1

@@ -1,6 +1,7 @@
 """`core/http-request` and `core/webhook-out` against a real server, which goes away and comes back."""
 
 import asyncio
+import math
 import socket
 import ssl
 
@@ -203,6 +204,28 @@ async def test_a_webhook_is_signed_and_delivered_when_the_service_is_back(server
         await node.put({"alarm": 3})
         assert "403 Forbidden: bad signature" in node.errors[-1]["text"]
         assert len(await node.sent()) == 2
+
+
+@pytest.mark.survives("core/webhook-out", "an aiohttp server", "slow peer", "malformed data")
+async def test_a_webhook_waits_for_a_slow_service_and_not_for_what_is_no_json(server):
+    """Each time that it is told the same thing it has the same id; what can't be written is an error of its own."""
+    answers = asyncio.Event()
+
+    async def answer(request):
+        await answers.wait()
+        return web.Response()
+
+    server.answer = answer
+    async with drive(WebhookOut, url=server.url + "/hook", timeout_s=0.2) as node:
+        await node.put({"t": math.nan}, {"raw": b"\xff"})
+        assert ["can't be written as" in error["text"] for error in node.errors] == [True, True] and not server.got
+        putting = asyncio.create_task(node.put(1, 2))
+        await node.wait_for(lambda: any("no answer within 0.2 s" in text for text, _ in node.statuses))
+        answers.set()
+        await putting
+        assert await node.sent() == [1, 2] and node.statuses[-1][1] == "ok"
+    told = list(zip((headers["X-Webhook-Id"] for headers in server.headers), (b for *_, b in server.got), strict=True))
+    assert len(told) > 2 and [body for _, body in dict.fromkeys(told)] == [b"1", b"2"]
 
 
 def test_the_signature_is_that_of_github():

@@ -100,29 +100,64 @@ async def test_nothing_is_lost_while_the_server_is_away(peer, jetstream):
     await client.close()
 
 
+KV = "core/jetstream-kv, core/jetstream-watch"
+OBJECT = "core/jetstream-object"
+
+
 @pytest.mark.survives(BOTH, PEER, "wrong password")
+@pytest.mark.survives(KV, PEER, "wrong password")
+@pytest.mark.survives(OBJECT, PEER, "wrong password")
 async def test_a_wrong_password_is_tried_again(peer, jetstream):
     """Told once; the right one, set at the server, is enough."""
     await jetstream.add_stream(name="LOCKED", subjects=["locked"])
+    await jetstream.create_key_value(bucket="locked")
     wrong = peer.config | {"password": "another"}
     async with (
         drive(JetstreamOut, server=wrong, subject="locked") as out,
         drive(JetstreamIn, server=wrong, stream="LOCKED") as node,
+        drive(JetstreamKv, server=wrong, bucket="locked", action="put", key="a") as kv,
+        drive(JetstreamWatch, server=wrong, bucket="locked") as watch,
+        drive(JetstreamObject, server=wrong, bucket="locked", action="put", name="a", format="text") as objects,
     ):
-        putting = asyncio.create_task(out.put(1))
-        for one in (out, node):
+        putting = asyncio.gather(out.put(1), kv.put(1), objects.put(1))
+        for one in (out, node, kv, watch, objects):
             await one.wait_for(lambda one=one: "uthorization" in str(one.statuses))
         peer.configure("another")
         peer.signal(signal.SIGHUP)
         try:
             await putting
-            assert await node.sent(1) == [1] and len(out.errors) == len(node.errors) == 1
+            for one in (out, node, kv, watch, objects):
+                assert await one.sent(1) == [1] and len(one.errors) == 1
         finally:
             peer.configure(PASSWORD)
             peer.signal(signal.SIGHUP)
 
 
-KV = "core/jetstream-kv, core/jetstream-watch"
+@pytest.mark.survives(KV, PEER, "slow peer")
+@pytest.mark.survives(OBJECT, PEER, "slow peer")
+async def test_buckets_are_waited_for_while_the_server_says_nothing(peer, jetstream):
+    """Stopped for a while: what is asked again is done when it goes on, and a watch hears of it."""
+    config = {"server": peer.config, "bucket": "slow"}
+    async with (
+        drive(JetstreamKv, **config, action="put", key="a") as kv,
+        drive(JetstreamWatch, **config) as watch,
+        drive(JetstreamObject, **config, action="put", name="a", format="text") as put,
+        drive(JetstreamObject, **config, action="get", name="a", format="text") as get,
+    ):
+        await kv.put(1)
+        await put.put("1")
+        assert await watch.sent(1) == [1]
+        peer.signal(signal.SIGSTOP)
+        try:
+            putting = asyncio.gather(kv.put(2), put.put("2"))
+            for one in (kv, put):
+                await one.wait_for(lambda one=one: one.statuses[-1][1] == "error")
+        finally:
+            peer.signal(signal.SIGCONT)
+        await putting
+        await watch.wait_for(lambda: watch.messages()[-1].payload == 2)
+        await get.put(None)
+        assert await get.sent(1) == ["2"] and {one.statuses[-1][1] for one in (kv, put, watch)} == {"ok"}
 
 
 @pytest.mark.survives(KV, PEER, "peer restart", "malformed data")
@@ -170,7 +205,7 @@ async def test_a_watch_goes_on_where_it_was(peer, jetstream):
         assert await watch.sent(1) == [2]
 
 
-@pytest.mark.survives("core/jetstream-object", PEER, "peer restart", "malformed data")
+@pytest.mark.survives(OBJECT, PEER, "peer restart", "malformed data")
 async def test_objects_are_stored_fetched_and_deleted(peer, jetstream):
     config = {"server": peer.config, "bucket": "pictures"}
     picture = os.urandom(300_000)

@@ -10,6 +10,7 @@ from flowcore_nodes.core.redis_stream_out import RedisStreamOut
 from flowcore_nodes.core.redis_subscribe import RedisSubscribe
 
 from flowcore.node.testing import drive
+from tests.certificates import make_certificate
 from tests.nodes.core.redis_server import RedisPeer
 
 PEER = "redis-server 7 (Debian)"
@@ -144,10 +145,10 @@ async def test_what_a_dead_consumer_had_is_taken_over(peer, redis):
 
 
 @pytest.mark.survives(
-    "core/redis-publish, core/redis-subscribe", PEER, "peer restart", "wrong password", "malformed data"
+    "core/redis-publish, core/redis-subscribe", PEER, "peer restart", "wrong password", "slow peer", "malformed data"
 )
 async def test_what_is_published_is_heard(peer, redis):
-    """By names and patterns; after a restart of Redis, too."""
+    """By names and patterns; after a restart of Redis, and after it was silent for a while, too."""
     config = {"server": peer.config, "channels": ["one", "press.*"], "format": "json"}
     async with drive(RedisSubscribe, **config) as node, drive(RedisPublish, server=peer.config) as out:
         await node.wait_for(lambda: node.statuses and node.statuses[-1][0].startswith("listening"))
@@ -171,6 +172,32 @@ async def test_what_is_published_is_heard(peer, redis):
         assert time.monotonic() - back_s < 2.0
         await out.put(6, topic="one")
         assert (await node.sent(3))[-1] == 6
+        peer.pause(True)
+        putting = asyncio.create_task(out.put(7, topic="one"))
+        await out.wait_for(lambda: "no answer in 1 s" in out.statuses[-1][0])
+        peer.pause(False)
+        await putting
+        await node.wait_for(lambda: node.messages()[-1].payload == 7)
+        assert out.statuses[-1][1] == "ok"
     wrong = peer.config | {"password": "another"}
     async with drive(RedisSubscribe, **config | {"server": wrong}) as node:
         await node.wait_for(lambda: any("password" in text for text, _ in node.statuses))
+
+
+async def test_tls_checks_the_server(tmp_path):
+    """The right certificate goes through, another one is told, a file that is none is named."""
+    pytest.importorskip("redis")
+    made = RedisPeer(tmp_path, tls=make_certificate(tmp_path))
+    made.start()
+    trusted = made.config | {"tls_ca": str(tmp_path / "bus.pem")}
+    try:
+        async with drive(RedisStreamOut, server=trusted, stream="s") as out:
+            await out.put(1)
+            assert await out.sent() == [1] and not out.errors
+        async with drive(RedisStreamIn, server=made.config, stream="s") as node:
+            await node.wait_for(lambda: "certificate verify failed" in str(node.statuses))
+    finally:
+        made.kill()
+    with pytest.raises(ValueError, match=r"tls_ca.*missing\.pem"):
+        async with drive(RedisPublish, server=made.config | {"tls_ca": str(tmp_path / "missing.pem")}):
+            pass

@@ -8,34 +8,42 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from flowcore_nodes.core.s3_get import S3Get
 from flowcore_nodes.core.s3_put import S3Put
 
 from flowcore.node.testing import drive
+from tests.certificates import make_certificate
 
 NODES, PEER = "core/s3-get, core/s3-put", "moto's server"
 
 
 class MotoPeer:
-    """moto_server; what it stored is gone when it is. With `locked` it takes only the keys that it gave out."""
+    """moto_server; what it stored is gone when it is.
 
-    def __init__(self, locked: bool = False) -> None:
+    Args:
+        locked: it takes only the keys that it gave out.
+        tls: a certificate and its key.
+    """
+
+    def __init__(self, locked: bool = False, tls: tuple[Path, Path] | None = None) -> None:
         pytest.importorskip("minio")
         pytest.importorskip("moto")
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             self.port = sock.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         self.config = {"url": self.url, "access_key": "plant", "secret_key": "secret", "timeout_s": 1.0}
+        self._tls = ["-s", "-c", str(tls[0]), "-k", str(tls[1])] if tls else []
         # The first three calls make a user, what it may do, and its key; from then on keys are checked.
         self._environ = os.environ | ({"INITIAL_NO_AUTH_ACTION_COUNT": "3"} if locked else {})
         self.start()
 
     def start(self) -> None:
         quiet, until_s = subprocess.DEVNULL, time.monotonic() + 30
-        line = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        line = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port), *self._tls]
         self.process = subprocess.Popen(line, env=self._environ, stdout=quiet, stderr=quiet)
         while True:
             with socket.socket() as probe:
@@ -160,28 +168,37 @@ class S3:
 
 
 @pytest.mark.survives(NODES, PEER, "wrong password")
-async def test_a_wrong_key_is_told_and_tried_again():
-    """Where keys are checked; the right one gets in."""
+async def test_a_wrong_key_or_certificate_is_told_and_tried_again(tmp_path):
+    """Over TLS, where keys are checked; with the right ones it gets in. A file that is none is named."""
     boto3 = pytest.importorskip("boto3")
-    peer = MotoPeer(locked=True)
+    certificate, key = make_certificate(tmp_path)
+    peer = MotoPeer(locked=True, tls=(certificate, key))
     try:
         someone = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
-        iam = boto3.client("iam", endpoint_url=peer.url, **someone)
+        iam = boto3.client("iam", endpoint_url=peer.url, verify=str(certificate), **someone)
         iam.create_user(UserName="plant")
         rights = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
         iam.put_user_policy(UserName="plant", PolicyName="all", PolicyDocument=json.dumps(rights))
-        key = iam.create_access_key(UserName="plant")["AccessKey"]
-        right = peer.config | {"access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]}
+        made = iam.create_access_key(UserName="plant")["AccessKey"]
+        keys = {"access_key": made["AccessKeyId"], "secret_key": made["SecretAccessKey"]}
+        right = peer.config | keys | {"tls_ca": str(certificate)}
         async with drive(S3Put, server=right, bucket="locked", create=True) as put:
             await put.put(1, topic="1")
             assert await put.sent() == [1]
-        async with drive(S3Get, server=right | {"secret_key": "another"}, bucket="locked") as get:
-            getting = asyncio.create_task(get.put(None, topic="1"))
-            await get.wait_for(lambda: "SignatureDoesNotMatch" in str(get.statuses))
-            assert not getting.done() and len(get.errors) == 1
-            getting.cancel()
+        for wrong, why in (
+            ({"secret_key": "another"}, "SignatureDoesNotMatch"),
+            ({"tls_ca": ""}, "certificate verify"),
+        ):
+            async with drive(S3Get, server=right | wrong, bucket="locked") as get:
+                getting = asyncio.create_task(get.put(None, topic="1"))
+                await get.wait_for(lambda get=get, why=why: why in str(get.statuses))
+                assert not getting.done() and len(get.errors) == 1
+                getting.cancel()
     finally:
         peer.kill()
+    with pytest.raises(ValueError, match=r"tls_ca.*missing\.pem"):
+        async with drive(S3Put, server=right | {"tls_ca": str(tmp_path / "missing.pem")}, bucket="locked"):
+            pass
 
 
 @pytest.mark.parametrize("url", ["ftp://a", "https://user@host", "http://host/path"])

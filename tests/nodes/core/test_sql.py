@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from flowcore_nodes.core.database import names_of
 from flowcore_nodes.core.patience import Refused
@@ -18,6 +19,7 @@ from flowcore_nodes.core.sql_insert import SqlInsert
 from flowcore_nodes.core.sql_query import SqlQuery
 
 from flowcore.node.testing import drive
+from tests.certificates import make_certificate
 
 PASSWORD = "it's the plant's"
 
@@ -42,6 +44,10 @@ class Server:
             shutil.chown(self.folder, self.user)
         (self.folder / "password").write_text(PASSWORD + "\n")
         (self.folder / "password").chmod(0o644)
+        self.certificate, key = make_certificate(self.folder)
+        key.chmod(0o600)
+        if self.user:
+            shutil.chown(key, self.user)
         self._run(
             "initdb", "-D", "data", "-U", "plant", "--auth=scram-sha-256", "--pwfile=password", "-N", "-E", "UTF8"
         )
@@ -53,7 +59,8 @@ class Server:
     def start(self) -> None:
         command = [
             self.bin / "postgres", "-D", "data", "-p", str(self.port), "-k", str(self.folder), "-c", "fsync=off",
-            "-c", "listen_addresses=127.0.0.1",
+            "-c", "listen_addresses=127.0.0.1", "-c", "ssl=on", "-c", f"ssl_cert_file={self.certificate}",
+            "-c", f"ssl_key_file={self.certificate.with_suffix('.key')}",
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, user=self.user, stdout=log, stderr=log)
@@ -67,6 +74,15 @@ class Server:
         """At once, and all its children with it: it recovers from its log when it is started again."""
         self.process.send_signal(signal.SIGQUIT)
         self.process.wait(20)
+
+    def stop(self) -> list[psutil.Process]:
+        """It keeps its connections, and says nothing more, until each of these is resumed."""
+        server = psutil.Process(self.process.pid)
+        server.suspend()  # first: it would start others
+        stopped = [server, *server.children()]
+        for one in stopped:
+            one.suspend()
+        return stopped
 
     def remove(self) -> None:
         self.process.terminate()
@@ -190,6 +206,48 @@ async def test_messages_wait_while_postgresql_is_away(postgres):
         await node.wait_for(lambda: node.statuses and "password" in node.statuses[-1][0])
         assert len(node.errors) == 1
         putting.cancel()
+
+
+@pytest.mark.survives("core/sql-insert, core/sql-query", "SQLite; PostgreSQL 15 (Debian)", "slow peer")
+async def test_a_silent_postgresql_is_waited_for(postgres):
+    """Stopped: rows and questions wait, none is refused. One that answers: the statement takes too long."""
+    await run(postgres.config, "CREATE TABLE slow (id INTEGER PRIMARY KEY)")
+    database = postgres.config | {"timeout_s": 0.5}
+    config = {"database": database, "table": "slow", "columns": {"id": "payload"}, "conflict": "ignore"}
+    async with (
+        drive(SqlInsert, **config) as insert,
+        drive(SqlQuery, database=database, statement="SELECT :n::int AS n", params={"n": "payload"}) as query,
+        drive(SqlQuery, database=database, statement="SELECT pg_sleep(60)") as long,
+    ):
+        await insert.put(*range(5))
+        await query.put(5)
+        stopped = postgres.stop()
+        putting = asyncio.gather(insert.put(*range(5, 50)), query.put(6))
+        for one in (insert, query):
+            await one.wait_for(lambda one=one: one.statuses[-1][1] == "error")
+        for one in stopped:
+            one.resume()
+        await putting
+        assert await insert.sent() == list(range(50)) and await query.sent() == [[{"n": 5}], [{"n": 6}]]
+        assert [len(one.errors) for one in (insert, query)] == [1, 1] and insert.statuses[-1][1] == "ok"
+        await long.put(None)
+        assert "longer than 0.5 s" in long.errors[0]["text"] and not await long.sent()
+    assert await run(postgres.config, "SELECT count(*) AS n FROM slow") == [{"n": 50}]
+    others = "SELECT query FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid()"
+    assert await run(postgres.config, others) == []
+
+
+async def test_tls_checks_the_server(postgres):
+    """The right certificate goes through, another one is told, a file that is none is named."""
+    own = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    trusted = postgres.config | {"tls": True, "tls_ca": str(postgres.certificate)}
+    assert await run(trusted, own) == [{"ssl": True}] and await run(postgres.config, own) == [{"ssl": False}]
+    async with drive(SqlQuery, database=postgres.config | {"tls": True}, statement=own) as node:
+        asking = asyncio.create_task(node.put(None))
+        await node.wait_for(lambda: "certificate verify failed" in str(node.statuses))
+        asking.cancel()
+    with pytest.raises(ValueError, match=r"tls_ca.*missing\.pem"):
+        await run(trusted | {"tls_ca": str(postgres.folder / "missing.pem")}, own)
 
 
 async def test_what_is_needed_is_made_at_the_connect(database):

@@ -97,6 +97,47 @@ async def test_the_client_comes_back_and_what_waited_is_said(port):
         await runner.cleanup()
 
 
+@pytest.mark.survives("core/websocket-client", "an aiohttp server", "wrong password", "slow peer")
+async def test_the_client_waits_for_a_server_that_does_not_let_it_in_or_reads_nothing(port):
+    """Not let in: told once, tried again. One that reads nothing: given up, and told again what it had not read."""
+    token, reads, heard, connects = "another", asyncio.Event(), [], 0
+
+    async def talk(request):
+        nonlocal connects
+        if request.headers["Authorization"] != f"Bearer {token}":
+            raise web.HTTPUnauthorized
+        connects += 1
+        server = web.WebSocketResponse(max_msg_size=0)
+        await server.prepare(request)
+        if not reads.is_set():
+            request.transport.pause_reading()
+            await reads.wait()
+            return server
+        async for message in server:
+            heard.append((message.data[0], len(message.data)))
+        return server
+
+    app = web.Application()
+    app.router.add_get("/feed", talk)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    url = f"ws://127.0.0.1:{port}/feed"
+    async with drive(WebsocketClient, url=url, token="right", ping_s=0.4) as node:
+        await node.wait_for(lambda: "401" in str(node.statuses))
+        assert len(node.errors) == 1 and "right" not in str(node.errors)
+        token = "right"
+        await node.wait_for(lambda: is_up(node))
+        putting = asyncio.create_task(node.put("a" * 20_000_000, "b" * 10))
+        await node.wait_for(lambda: not is_up(node))
+        assert not putting.done()
+        reads.set()
+        await putting
+        await node.wait_for(lambda: heard == [("a", 20_000_000), ("b", 10)])
+        assert is_up(node) and connects > 1
+    await runner.cleanup()
+
+
 async def test_wrong_urls_are_refused():
     with pytest.raises(ValueError, match="ws://"):
         async with drive(WebsocketClient, url="http://x"):
