@@ -21,6 +21,9 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+from flowcore.bus import nats_py  # noqa: F401 - before the others
+
+# isort: split
 import nats.aio.client
 import nats.errors
 from nats.aio.subscription import Subscription

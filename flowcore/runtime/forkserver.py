@@ -56,7 +56,6 @@ def main() -> None:
         libraries, modules = names[: names.index("--")], names[names.index("--") + 1 :]
     die_with_parent(int(host_pid))
     control = socket.socket(fileno=int(control_fd))
-    _import_nats()
     _preload([*PRELOADED, runner, *libraries, *modules])
     _remember_sources({module.partition(".")[0] for module in modules})
     namespace()  # remembered from here on: every child asks for it, and it is the same for all
@@ -67,15 +66,6 @@ def main() -> None:
     gc.freeze()
     control.send(pack({"op": "ready", "pid": os.getpid()}))
     _serve(control, runner)
-
-
-def _import_nats() -> None:
-    """nats-py without aiohttp, which it imports for WebSockets alone: by them no node reaches its host."""
-    sys.modules["aiohttp"] = None  # type: ignore[assignment]  # what the import system takes for "not there"
-    try:
-        importlib.import_module("nats.aio.transport")
-    finally:
-        del sys.modules["aiohttp"]
 
 
 def _preload(modules: list[str]) -> None:

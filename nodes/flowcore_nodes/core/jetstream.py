@@ -65,11 +65,6 @@ class JetStream:
         async with self._connecting:
             if self._client is None or self._client.is_closed:
                 options: dict[str, Any] = {}
-                if server.url.startswith("ws"):
-                    import aiohttp
-                    import nats.aio.transport
-
-                    nats.aio.transport.aiohttp = aiohttp  # a fork server imports nats-py without it
                 if server.user:
                     options |= {"user": server.user, "password": server.password}
                 if server.token:
