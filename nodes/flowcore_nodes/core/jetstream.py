@@ -7,6 +7,7 @@ nodes import nats-py.
 import asyncio
 import contextlib
 import re
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from pydantic import field_validator
 
 from flowcore.node import NodeConfig, field
 from flowcore_nodes.core.patience import Away, Refused
+from flowcore_nodes.core.tls import trusting
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -47,16 +49,27 @@ class NatsServer(NodeConfig):
 
 
 class JetStream:
-    """One connection, made again when it is asked for and gone. Its calls belong into `answers`."""
+    """One connection, made again when it is asked for and gone. Its calls belong into `answers`.
+
+    Raises:
+        ValueError: a certificate file can't be read.
+    """
 
     def __init__(self, server: NatsServer, name: str) -> None:
         self._server, self._name = server, name
+        self._tls = trusting(server.tls_ca) if server.tls_ca else None
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
 
     async def client(self) -> "Client":
         """The connection."""
         import nats
+
+        why: deque[Exception] = deque(maxlen=1)
+
+        async def note(error: Exception) -> None:
+            """The library raises that no server is there, and tells only here why."""
+            why.append(error)
 
         async def quiet(*_: Any) -> None:
             """What is wrong the next call says."""
@@ -71,15 +84,17 @@ class JetStream:
                     options["token"] = server.token
                 if server.credentials:
                     options["user_credentials"] = server.credentials
-                if server.tls_ca:
-                    import ssl
-
-                    options["tls"] = ssl.create_default_context(cafile=server.tls_ca)
-                self._client = await nats.connect(
+                if self._tls is not None:
+                    options["tls"] = self._tls
+                connecting = nats.connect(
                     [one.strip() for one in server.url.split(",")], name=self._name, allow_reconnect=False,
                     connect_timeout=_CONNECT_S, max_reconnect_attempts=1, reconnect_time_wait=0.05, ping_interval=2,
-                    max_outstanding_pings=2, error_cb=quiet, disconnected_cb=quiet, closed_cb=quiet, **options,
+                    max_outstanding_pings=2, error_cb=note, disconnected_cb=quiet, closed_cb=quiet, **options,
                 )  # fmt: skip
+                try:
+                    self._client = await connecting
+                except nats.errors.NoServersError:
+                    raise (judged(why[0]) if why else Away("there is no server")) from None
             return self._client
 
     async def context(self) -> "JetStreamContext":

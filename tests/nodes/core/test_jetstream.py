@@ -14,6 +14,7 @@ from flowcore_nodes.core.jetstream_out import JetstreamOut
 from flowcore_nodes.core.jetstream_watch import JetstreamWatch
 
 from flowcore.node.testing import MemoryStore, drive
+from tests.certificates import make_certificate
 from tests.nodes.core.nats_peer import PASSWORD, USER, NatsPeer
 
 BOTH, PEER = "core/jetstream-in, core/jetstream-out", "nats-server 2.15"
@@ -158,6 +159,25 @@ async def test_buckets_are_waited_for_while_the_server_says_nothing(peer, jetstr
         await watch.wait_for(lambda: watch.messages()[-1].payload == 2)
         await get.put(None)
         assert await get.sent(1) == ["2"] and {one.statuses[-1][1] for one in (kv, put, watch)} == {"ok"}
+
+
+async def test_tls_checks_the_server(tmp_path):
+    """The right certificate goes through, another one is told, a file that is none is named."""
+    made = NatsPeer(tmp_path, tls=make_certificate(tmp_path))
+    made.start()
+    config = {"bucket": "b", "key": "a"}
+    try:
+        server = made.config | {"tls_ca": str(tmp_path / "bus.pem")}
+        async with drive(JetstreamKv, server=server, action="put", **config) as put:
+            await put.put(1)
+            assert await put.sent() == [1]
+        async with drive(JetstreamWatch, server=made.config, bucket="b") as watch:
+            await watch.wait_for(lambda: "certificate verify failed" in str(watch.statuses))
+    finally:
+        made.kill()
+    with pytest.raises(ValueError, match=r"tls_ca.*missing\.pem"):
+        async with drive(JetstreamKv, server=made.config | {"tls_ca": str(tmp_path / "missing.pem")}, **config):
+            pass
 
 
 @pytest.mark.survives(KV, PEER, "peer restart", "malformed data")
