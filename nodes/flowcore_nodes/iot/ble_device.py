@@ -1,6 +1,7 @@
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import field_validator, model_validator
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from bleak import BleakClient
 
 _QUEUE = 10_000
+_T = TypeVar("_T")
 
 
 class BleDevice(Node):
@@ -19,8 +21,8 @@ class BleDevice(Node):
 
     A device has one connection, so one node does all: each value is a message with its name as topic. A map at the
     input writes values by name and is done when the device has confirmed them; without a payload all values that can be
-    read are read. A device that goes away is looked for until it is back, and notifies again; Bluetooth keeps nothing,
-    so what it says meanwhile is lost, and `missed` tells how long it was away.
+    read are read. A device that goes away, or no longer answers, is looked for until it is back, and notifies again;
+    Bluetooth keeps nothing, so what it says meanwhile is lost, and `missed` tells how long it was away.
     """
 
     type = "iot/ble-device"
@@ -67,6 +69,7 @@ class BleDevice(Node):
         self._error = BleakError
         self._link = Again(self, self.config.device, (BleakError,))
         self._client: BleakClient | None = None
+        self._gone: asyncio.Future[None] | None = None  # ends with this session
         self._values = {one.name: one for one in self.config.all_values()}
         self._heard: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(_QUEUE)
         self._dropped, self._gone_s = 0, 0.0
@@ -90,11 +93,16 @@ class BleDevice(Node):
         found = await BleakScanner.find_device_by_filter(is_it, config.timeout_s, **scanner_options(config.adapter))
         if found is None:
             raise ConnectionError(f"not heard within {config.timeout_s:g} s")
-        gone = asyncio.Event()
-        client = BleakClient(found, lambda _: gone.set(), timeout=config.timeout_s, **client_options(config.adapter))
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def went(_: Any) -> None:
+            if not gone.done():
+                gone.set_result(None)
+
+        client = BleakClient(found, went, timeout=config.timeout_s, **client_options(config.adapter))
         async with client:
             await self._begin(client)
-            self._client = client
+            self._client, self._gone = client, gone
             self._link.up()
             if self._gone_s:
                 away_s = time.monotonic() - self._gone_s
@@ -104,14 +112,13 @@ class BleDevice(Node):
                 for one in self._values.values()
                 if one.how == "read" and one.every_s
             ]
-            ended = asyncio.create_task(gone.wait())
             try:
-                done, _ = await asyncio.wait([ended, *asking], return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait([gone, *asking], return_when=asyncio.FIRST_COMPLETED)
                 for one in done:
                     one.result()
             finally:
                 self._client, self._gone_s = None, time.monotonic()
-                for one in (ended, *asking):
+                for one in (gone, *asking):
                     one.cancel()
 
     async def _begin(self, client: "BleakClient") -> None:
@@ -126,7 +133,14 @@ class BleDevice(Node):
                 def heard(_: Any, data: bytearray, name: str = one.name) -> None:
                     self._keep(name, bytes(data))
 
-                await client.start_notify(one.uuid, heard)
+                await self._within(client.start_notify(one.uuid, heard))
+
+    async def _within(self, asked: Awaitable[_T]) -> _T:
+        try:
+            async with asyncio.timeout(self.config.timeout_s):
+                return await asked
+        except TimeoutError:
+            raise TimeoutError(f"no answer within {self.config.timeout_s:g} s") from None
 
     def _keep(self, name: str, data: bytes) -> None:
         if self._heard.full():
@@ -139,7 +153,7 @@ class BleDevice(Node):
         if client.services.get_characteristic(one.uuid) is None:
             await asyncio.Event().wait()
         while True:
-            self._keep(one.name, bytes(await client.read_gatt_char(one.uuid)))
+            self._keep(one.name, bytes(await self._within(client.read_gatt_char(one.uuid))))
             await asyncio.sleep(one.every_s)
 
     async def _pass_on(self, name: str, data: bytes) -> None:
@@ -156,8 +170,8 @@ class BleDevice(Node):
         wanted = self._wanted(message.payload)
         while True:
             await self._link.until_up()
-            client = self._client
-            if client is None:
+            client, gone = self._client, self._gone
+            if client is None or gone is None:
                 await asyncio.sleep(0.01)
                 continue
             try:
@@ -165,11 +179,15 @@ class BleDevice(Node):
                     if client.services.get_characteristic(one.uuid) is None:
                         raise GiveUp(f"{self.config.device} has no {one.name} ({one.uuid})")
                     if data is None:
-                        self._keep(one.name, bytes(await client.read_gatt_char(one.uuid)))
+                        self._keep(one.name, bytes(await self._within(client.read_gatt_char(one.uuid))))
                     else:
-                        await client.write_gatt_char(one.uuid, data, response=True)
+                        await self._within(client.write_gatt_char(one.uuid, data, response=True))
                 return
-            except (OSError, TimeoutError, self._error) as e:
+            except TimeoutError as e:  # it may answer over the next connection; what is written twice does no harm
+                if not gone.done():
+                    gone.set_exception(e)
+                self._link.down()
+            except (OSError, self._error) as e:
                 if client.is_connected:  # it is there, and does not want it
                     raise GiveUp(f"{self.config.device}: {e or type(e).__name__}") from None
                 self._link.down()

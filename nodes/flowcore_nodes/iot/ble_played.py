@@ -12,6 +12,7 @@ One TCP connection a scan or a connected device, a JSON object a line. The first
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,8 @@ from bleak.exc import BleakError
 
 _MTU = 247
 _AGAIN_S = 0.2
+_BROKEN = (ValueError, TypeError, KeyError, AttributeError)  # a line that is not as above
+_log = logging.getLogger(__name__)
 
 
 async def _dial(address: str, first: dict[str, Any]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -52,9 +55,16 @@ def scanner(address: str) -> type[BaseBleakScanner]:
 
         async def _hear(self, reader: asyncio.StreamReader) -> None:
             while True:
-                with contextlib.suppress(OSError):
-                    while line := await reader.readline():
+                try:
+                    line = await reader.readline()
+                    if line:
                         self._take(json.loads(line)["advert"])
+                        continue
+                except _BROKEN as e:  # as a radio: what is garbled on the air is not heard
+                    _log.warning("%s plays what is no advertisement: %s", address, e)
+                    continue
+                except OSError:
+                    pass
                 self._writer.close()
                 reader = await self._around_again()
 
@@ -122,7 +132,7 @@ def client(address: str) -> type[BaseBleakClient]:
             self._task = asyncio.create_task(self._hear(reader))
 
         async def _hear(self, reader: asyncio.StreamReader) -> None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, *_BROKEN):  # no telling what a garbled answer was to
                 while line := await reader.readline():
                     told = json.loads(line)
                     if "notified" in told:

@@ -56,7 +56,10 @@ class BleScan(Node):
         self.spawn(self._link.run(self._session))
         while True:
             one = await self._heard.get()
-            await self.send(one, topic=one["address"])
+            try:
+                await self.send(one, topic=one["address"])
+            except (TypeError, ValueError) as e:
+                self.report(ValueError(f"{one['address']}: {e}"))
 
     async def _session(self) -> None:
         from bleak import BleakScanner

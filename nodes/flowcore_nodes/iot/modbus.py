@@ -172,6 +172,11 @@ def blocks(values: Sequence[Value], gap: int) -> list[list[Value]]:
     return made
 
 
+def _let_go(locking: "asyncio.Future[int]") -> None:
+    if not locking.cancelled() and locking.exception() is None:
+        os.close(locking.result())
+
+
 class Master:
     """One master's end of a line."""
 
@@ -186,7 +191,12 @@ class Master:
             await self._connect()
             yield self
             return
-        descriptor = await asyncio.to_thread(self._locked)
+        locking = asyncio.ensure_future(asyncio.to_thread(self._locked))
+        try:
+            descriptor = await asyncio.shield(locking)
+        except asyncio.CancelledError:  # the thread gets the lock all the same, later: then it must not be kept
+            locking.add_done_callback(_let_go)
+            raise
         try:
             await self._connect()
             yield self
@@ -195,6 +205,7 @@ class Master:
             os.close(descriptor)
 
     def _locked(self) -> int:
+        """Have the serial line to ourselves until the descriptor is closed."""
         name = str(Path(self.line.serial).resolve()).replace("/", "_")
         path = Path(tempfile.gettempdir()) / f"flowcore-serial-{os.getuid()}{name}.lock"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -110,6 +110,86 @@ async def test_who_is_around_is_told(board):
         assert node.messages() == []
 
 
+class Mute:
+    """A device at the same seam that says what it is told to, and nothing else: None is silence."""
+
+    def __init__(self) -> None:
+        self.adverts = [json.dumps({"advert": ADVERT}).encode()]
+        self.answers: dict[str, dict | None] = {}
+        self.asked: list[dict] = []
+
+    async def __aenter__(self) -> "Mute":
+        self._server = await asyncio.start_server(self._talk, "127.0.0.1", 0, limit=1 << 21)
+        self.adapter = f"played://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_) -> None:
+        self._server.close()
+
+    async def _talk(self, reader, writer) -> None:
+        while line := await reader.readline():
+            ask = json.loads(line)
+            self.asked.append(ask)
+            if "scan" in ask:
+                for one in self.adverts:
+                    writer.write(one + b"\n")
+                continue
+            answer = self.answers.get(next(one for one in ("connect", "read", "write", "notify") if one in ask))
+            if answer is not None:
+                writer.write(json.dumps({"id": ask.get("id"), **answer}).encode() + b"\n")
+        writer.close()
+
+
+ADVERT = {"address": "00:11:22:33:44:55", "name": "mute", "rssi": -50, "services": [], "manufacturer": {}}
+BOTH = [{"name": "battery", "uuid": "2a19", "type": "uint8", "how": "read"},
+        {"name": "led", "uuid": "2a57", "type": "uint8", "how": "write"}]  # fmt: skip
+
+
+@pytest.mark.survives("iot/ble-device", PEER, "slow peer")
+async def test_a_device_that_says_nothing_is_tried_again():
+    """Silent when it is connected, when it is written to, when it is read: what was to be written waits, in order."""
+    characteristics = [{"uuid": full_uuid(one["uuid"]), "properties": [one["how"]]} for one in BOTH]
+    services = {"services": [{"uuid": full_uuid("180f"), "characteristics": characteristics}]}
+    async with Mute() as mute:
+        async with drive(BleDevice, device="mute", adapter=mute.adapter, values=BOTH, timeout_s=0.2) as node:
+            await node.wait_for(lambda: any(kind == "error" for _, kind in node.statuses))
+            assert mute.asked[1] == {"connect": ADVERT["address"]}
+            mute.answers["connect"] = services
+            await node.wait_for(lambda: node.statuses[-1][1] == "ok")
+            putting = asyncio.create_task(node.put({"led": 7}))
+            await node.wait_for(lambda: "no answer within 0.2 s" in node.statuses[-1][0])
+            assert not putting.done()
+            mute.answers["write"] = {}
+            await putting
+            putting = asyncio.create_task(node.put(None))
+            silent = len(node.statuses)
+            await node.wait_for(lambda: any("no answer" in text for text, _ in node.statuses[silent:]))
+            mute.answers["read"] = {"data": "63"}
+            await putting
+            assert await node.sent(1, port="out") == [99]
+            assert {error["error"] for error in node.errors} == {"ConnectionError"}
+
+
+@pytest.mark.survives("iot/ble-scan", PEER, "malformed data")
+async def test_rubbish_on_the_air_stops_no_scan():
+    """What is no advertisement, has no bytes, a name that is no text, is far too long: the next one is heard."""
+    broken = [
+        {"rssi": "loud"}, {"rssi": None}, {"manufacturer": {"x": "00"}}, {"manufacturer": {"1": "zz"}},
+        {"manufacturer": None}, {"name": "\ud800"}, {"services": 5},
+    ]  # fmt: skip
+    async with Mute() as mute:
+        whole = mute.adverts[0]
+        mute.adverts = [
+            *(b"\xff\x00", b"[]", b"{", b'{"advert": null}', b"x" * (2 << 20)),
+            *(json.dumps({"advert": ADVERT | one}).encode() for one in broken),
+            whole,
+        ]
+        async with drive(BleScan, adapter=mute.adapter, every_s=0) as node:
+            await node.wait_for(lambda: any(one.payload["name"] == "mute" for one in node.messages()))
+            assert [one.payload["rssi_dbm"] for one in node.messages() if one.payload["name"] == "mute"] == [-50]
+            assert node.statuses[-1][1] == "ok" and mute.asked == [{"scan": True}]
+
+
 @pytest.mark.parametrize(
     ("config", "why"),
     [

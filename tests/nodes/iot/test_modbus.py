@@ -9,19 +9,21 @@ import sys
 import threading
 import time
 import tty
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("pymodbus")
 
-from flowcore_nodes.iot.modbus import Value, blocks
+from flowcore_nodes.iot.modbus import Line, Master, Value, blocks
 from flowcore_nodes.iot.modbus_read import ModbusRead
 from flowcore_nodes.iot.modbus_write import ModbusWrite
 
 from flowcore.node.testing import drive
 
 PROGRAM = Path(__file__).with_name("modbus_server.py")
+RTU = "pymodbus's server, RTU on a pseudo-terminal"
 
 VALUES = [
     {"name": "temp_c", "address": 0, "scale": 0.1},
@@ -113,7 +115,7 @@ async def test_values_are_read_whatever_happens_to_the_server(port, server):
         assert "2 values can't be read" in node.statuses[-1][0]
 
 
-@pytest.mark.survives("iot/modbus-write", "pymodbus's server, TCP", "peer restart", "malformed data")
+@pytest.mark.survives("iot/modbus-write", "pymodbus's server, TCP", "peer restart", "slow peer", "malformed data")
 async def test_values_are_written_and_wait_for_the_server(port, server):
     values = [
         {"name": "set_c", "address": 100, "type": "int16", "scale": 0.1},
@@ -148,47 +150,109 @@ async def test_values_are_written_and_wait_for_the_server(port, server):
         server.start()
         await putting
         assert len(await node.sent()) == 2 and is_up(node)
+        os.kill(server.process.pid, signal.SIGSTOP)
+        putting = asyncio.create_task(node.put({"set_c": 2}, {"set_c": 3}))
+        await node.wait_for(lambda: node.statuses[-1][1] == "error")
+        assert not putting.done()
+        os.kill(server.process.pid, signal.SIGCONT)
+        await putting
+        assert (await node.sent())[2:] == [{"set_c": 2}, {"set_c": 3}] and is_up(node)
 
 
-@pytest.mark.survives("iot/modbus-read", "pymodbus's server, RTU on a pseudo-terminal", "peer restart")
-async def test_rtu_on_a_serial_line_that_two_nodes_share():
-    """Two masters in turn: each gets its own answers."""
-    ours, theirs = os.openpty(), os.openpty()
-    for _, end in (ours, theirs):
-        tty.setraw(end)
-    for begin, end in ((ours[0], theirs[0]), (theirs[0], ours[0])):
-        threading.Thread(target=carry, args=(begin, end), daemon=True).start()
-    server = Server("rtu", os.ttyname(theirs[1]))
-    server.start()
-    config = {
-        "line": {"kind": "rtu", "serial": os.ttyname(ours[1]), "parity": "none", "timeout_s": 1},
-        "values": VALUES,
-    }
-    try:
-        async with drive(ModbusRead, every_s=0.05, **config) as one, drive(ModbusRead, every_s=0.05, **config) as two:
-            for node in (one, two):
-                await node.wait_for(
-                    lambda node=node: [one.payload for one in node.messages()].count(READ) >= 5, timeout=30
-                )
-            server.kill()
-            await one.wait_for(lambda: one.statuses[-1][1] == "error")
-            server.start()
-            await one.wait_for(lambda: is_up(one))
-            before = len(two.messages())
-            await two.wait_for(lambda: READ in [one.payload for one in two.messages()[before:]])
-    finally:
-        server.kill()
-        for one in (*ours, *theirs):
+class Wire:
+    """Two serial ports and the line between them; `noise` is what becomes of the answers on it."""
+
+    def __init__(self) -> None:
+        self.noise: Callable[[bytes], bytes] = bytes
+        self._ours, self._theirs = os.openpty(), os.openpty()
+        for _, end in (self._ours, self._theirs):
+            tty.setraw(end)
+        self.ours, self.theirs = os.ttyname(self._ours[1]), os.ttyname(self._theirs[1])
+        for begin, end in ((self._ours[0], self._theirs[0]), (self._theirs[0], self._ours[0])):
+            threading.Thread(target=self._carry, args=(begin, end), daemon=True).start()
+
+    def _carry(self, begin: int, end: int) -> None:
+        try:
+            while data := os.read(begin, 4096):
+                os.write(end, self.noise(data) if begin == self._theirs[0] else data)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        for one in (*self._ours, *self._theirs):
             os.close(one)
 
 
-def carry(begin: int, end: int) -> None:
-    """The wire between two ends."""
-    try:
-        while data := os.read(begin, 4096):
-            os.write(end, data)
-    except OSError:
-        pass
+@pytest.fixture(scope="module")
+def wire():
+    """One for all tests, with a server at its end, which they leave running."""
+    made = Wire()
+    made.server = Server("rtu", made.theirs)
+    made.server.start()
+    yield made
+    made.server.kill()
+    made.close()
+
+
+def rtu(wire: Wire, timeout_s: float = 1.0) -> dict:
+    return {"kind": "rtu", "serial": wire.ours, "parity": "none", "timeout_s": timeout_s}
+
+
+@pytest.mark.survives("iot/modbus-read", RTU, "peer restart")
+async def test_rtu_on_a_serial_line_that_two_nodes_share(wire):
+    """Two masters in turn: each gets its own answers."""
+    config = {"line": rtu(wire), "values": VALUES, "every_s": 0.05}
+    async with drive(ModbusRead, **config) as one, drive(ModbusRead, **config) as two:
+        for node in (one, two):
+            await node.wait_for(lambda node=node: [one.payload for one in node.messages()].count(READ) >= 5, timeout=30)
+        wire.server.kill()
+        await one.wait_for(lambda: one.statuses[-1][1] == "error")
+        wire.server.start()
+        await one.wait_for(lambda: is_up(one))
+        before = len(two.messages())
+        await two.wait_for(lambda: READ in [one.payload for one in two.messages()[before:]])
+
+
+async def test_who_no_longer_waits_for_a_serial_line_does_not_keep_it():
+    """A handler that is ended while another node has its turn."""
+    end, other = os.openpty()
+    one, two = (Master(Line(kind="rtu", serial=os.ttyname(other), parity="none")) for _ in range(2))
+    async with asyncio.timeout(5):
+        async with one.turn():
+            waiting = asyncio.create_task(two.turn().__aenter__())
+            await asyncio.sleep(0.05)  # a thread waits for the lock by now
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        await asyncio.sleep(0.05)  # and has got it
+        async with one.turn():
+            pass
+    os.close(end)
+    os.close(other)
+
+
+@pytest.mark.survives("iot/modbus-read", RTU, "slow peer", "malformed data")
+async def test_rtu_noise_on_the_line_is_never_a_value(wire):
+    """A flipped bit, so that the CRC is wrong; answers cut short; rubbish alone; a device that stands still."""
+    noises = [lambda data: data[:-3] + bytes([data[-3] ^ 0x10]) + data[-2:], lambda data: data[: len(data) // 2],
+              lambda data: b"\xff\x00\x01\x83" * 8]  # fmt: skip
+    config = {"line": rtu(wire, 0.2), "values": VALUES, "every_s": 0.05}
+    async with drive(ModbusRead, **config) as node:
+        await node.wait_for(lambda: [one.payload for one in node.messages()].count(READ) >= 2, timeout=30)
+        for noise in noises:
+            wire.noise = noise
+            await node.wait_for(lambda: node.statuses[-1][1] == "error")
+            wire.noise = bytes
+            await node.wait_for(lambda: is_up(node))
+        os.kill(wire.server.process.pid, signal.SIGSTOP)
+        await node.wait_for(lambda: node.statuses[-1][1] == "error")
+        os.kill(wire.server.process.pid, signal.SIGCONT)
+        await node.wait_for(lambda: is_up(node))
+        heard = len(node.messages())
+        await node.wait_for(lambda: READ in [one.payload for one in node.messages()[heard:]])
+        for message in node.messages():  # what came is right, and what did not is named
+            assert {**message.payload, **dict.fromkeys(message.meta.get("errors", {}))} == {
+                name: None if name in message.meta.get("errors", {}) else value for name, value in READ.items()
+            }
 
 
 def test_few_requests_are_made():

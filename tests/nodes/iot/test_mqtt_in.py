@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 
 import pytest
 from flowcore_nodes.iot import mqtt_in
@@ -168,6 +170,24 @@ async def test_comes_back_when_the_broker_was_killed(broker):
         await node.wait_for(lambda: is_up(node))
         await broker.publish("sensors/press/env", "7")
         assert await node.sent(1) == [7]
+
+
+@pytest.mark.survives("iot/mqtt-in", PEER, "slow peer")
+async def test_a_broker_that_stands_still_is_noticed_and_loses_nothing(broker):
+    """After 1.5 times `keepalive_s` without a word the line counts as dead; what the broker had kept comes then."""
+    config = {"broker": broker.config | {"keepalive_s": 1}, "clean_session": False, "client_id": "slow"}
+    async with drive(MqttIn, topic="sensors/+/env", **config) as node:
+        await node.wait_for(lambda: is_up(node))
+        await broker.publish("sensors/press/env", "1")
+        os.kill(broker.process.pid, signal.SIGSTOP)
+        publishing = asyncio.create_task(broker.publish("sensors/press/env", "2", "3"))
+        await node.wait_for(lambda: node.statuses[-1][1] == "error")
+        os.kill(broker.process.pid, signal.SIGCONT)
+        await publishing
+        await node.wait_for(lambda: is_up(node))
+        await broker.publish("sensors/press/env", "4")
+        await node.wait_for(lambda: 4 in [one.payload for one in node.messages()])
+        assert sorted({one.payload for one in node.messages()}) == [1, 2, 3, 4]
 
 
 async def test_a_full_queue_waits_at_the_broker(broker):

@@ -157,7 +157,7 @@ async def test_values_are_read_whatever_happens_to_the_server(server):
         assert "no namespace" in errors["far"] and "3 values can't be read" in node.statuses[-1][0]
 
 
-@pytest.mark.survives("iot/opcua-write", PEER, "peer restart", "malformed data")
+@pytest.mark.survives("iot/opcua-write", PEER, "peer restart", "slow peer", "malformed data")
 async def test_values_are_written_and_wait_for_the_server(server):
     names = ("speed", "set", "label", "on", "since", "points", "name", "locked", "missing")
     config = {"url": server.url, "timeout_s": 0.5}
@@ -188,6 +188,13 @@ async def test_values_are_written_and_wait_for_the_server(server):
         server.start()
         await putting
         assert len(await node.sent()) == 2 and is_up(node)
+        os.kill(server.process.pid, signal.SIGSTOP)
+        putting = asyncio.create_task(node.put({"set": 2}, {"label": "on"}))
+        await node.wait_for(lambda: is_away(node))
+        assert not putting.done()
+        os.kill(server.process.pid, signal.SIGCONT)
+        await putting
+        assert (await node.sent())[2:] == [{"set": 2}, {"label": "on"}] and is_up(node)
 
 
 @pytest.mark.survives("iot/opcua-subscribe", PEER, "peer restart", "malformed data")
@@ -283,6 +290,15 @@ def secured(tmp_path_factory):
     made.kill()
 
 
+def let_in(folder: Path, **more) -> dict:
+    """What a node's `server` needs for the secured one, but for its url."""
+    return {
+        "security": "sign_and_encrypt", "timeout_s": 2, "user": "plant", "password": "secret",
+        "certificate": str(folder / "client.der"), "key": str(folder / "client.key"),
+        "server_certificate": str(folder / "server.der"), **more,
+    }  # fmt: skip
+
+
 @pytest.mark.survives("iot/opcua-read", PEER, "wrong password")
 @pytest.mark.parametrize(
     ("security", "policy"), [("sign_and_encrypt", "Basic256Sha256"), ("sign", "Aes256Sha256RsaPss")]
@@ -290,11 +306,7 @@ def secured(tmp_path_factory):
 async def test_certificates_and_passwords(secured, security, policy):
     """Signed and encrypted; a wrong password, a key of another, a file that is not there, no security."""
     server, folder = secured
-    config = {
-        "url": server.url, "security": security, "policy": policy, "timeout_s": 2, "user": "plant",
-        "password": "secret",        "certificate": str(folder / "client.der"), "key": str(folder / "client.key"),
-        "server_certificate": str(folder / "server.der"),
-    }  # fmt: skip
+    config = let_in(folder, url=server.url, security=security, policy=policy)
     async with drive(OpcuaRead, server=config, values=values("speed"), every_s=0.05) as node:
         assert (await node.sent(1)) == [{"speed": 1.5}]
     wrong = [
@@ -308,6 +320,32 @@ async def test_certificates_and_passwords(secured, security, policy):
             await node.wait_for(lambda node=node: is_away(node))
             assert node.messages() == []
             assert why in node.statuses[-1][0] and node.messages() == []
+
+
+@pytest.mark.survives("iot/opcua-write", PEER, "wrong password")
+@pytest.mark.survives("iot/opcua-subscribe", PEER, "wrong password")
+async def test_with_a_wrong_password_nothing_is_written_and_nothing_heard(secured, tmp_path):
+    """Both say why and try again; with the right one what waited is written, and changes are told."""
+    server, folder = secured
+    wrong, right = (let_in(folder, url=server.url, password=one) for one in ("wrong", "secret"))
+    heard = {"values": values("speed"), "publish_ms": 50, "extras": {"data_folder": tmp_path}}
+    async with (
+        drive(OpcuaWrite, server=wrong, values=values("speed")) as node,
+        drive(OpcuaSubscribe, server=wrong, **heard) as listener,
+    ):
+        putting = asyncio.create_task(node.put({"speed": 4.5}))
+        for one in (node, listener):
+            await one.wait_for(lambda one=one: is_away(one) and "BadUserAccessDenied" in one.statuses[-1][0])
+            assert [error["error"] for error in one.errors] == ["ConnectionError"]
+        assert not putting.done() and listener.messages("out") == []
+        putting.cancel()
+    async with (
+        drive(OpcuaWrite, server=right, values=values("speed")) as node,
+        drive(OpcuaSubscribe, server=right, **heard) as listener,
+    ):
+        await node.put({"speed": 4.5})
+        await listener.wait_for(lambda: [one.payload for one in listener.messages("out")][-1:] == [4.5])
+        await node.put({"speed": 1.5})
 
 
 @pytest.mark.parametrize(

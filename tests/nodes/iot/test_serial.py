@@ -78,6 +78,23 @@ async def test_it_reads_writes_and_comes_back(device):
         device.unplug()
 
 
+@pytest.mark.survives("iot/serial", "a pseudo-terminal (pyserial)", "slow peer")
+async def test_a_device_that_takes_nothing_is_waited_for_and_still_heard(device):
+    """The system's buffer for the port is full: the message waits, what the device says comes, and not a byte is lost."""
+    text = "".join(f"{n:07}\n" for n in range(5_000))
+    async with drive(Serial, port=str(device.link)) as node:
+        await node.wait_for(lambda: is_up(node))
+        putting = asyncio.create_task(node.put(text))
+        await node.wait_for(lambda: node.engine.turns.busy)
+        os.write(device.fd, b"busy\n")
+        await node.wait_for(lambda: [one.payload for one in node.messages()] == ["busy"])
+        assert not putting.done()
+        assert (await device.heard(len(text) + 1)).decode() == text + "\n"
+        await putting
+        assert not node.errors
+        device.unplug()
+
+
 async def test_silence_ends_a_message(device):
     async with drive(Serial, port=str(device.link), frame="time", silence_s=0.05, format="bytes") as node:
         await node.wait_for(lambda: is_up(node))

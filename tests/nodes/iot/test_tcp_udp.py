@@ -158,6 +158,25 @@ async def test_tcp_out_sends_again_what_was_not_confirmed(peer):
         assert peer.lines[-1] == b"4\n" and is_up(node)
 
 
+@pytest.mark.survives("iot/tcp-out", "asyncio sockets", "malformed data")
+@pytest.mark.parametrize(
+    ("framing", "wrong", "why", "whole"),
+    [
+        ({"frame": "length", "length_bytes": 3}, ["abcd", b"", {"a": 1}], "has 3 bytes", "12\n"),
+        ({"frame": "prefix", "prefix_bytes": 1}, ["x" * 256], "too many for a prefix", "\n"),
+        ({}, [float("nan"), {"a": [float("inf")]}], "", "ok"),
+    ],
+)
+async def test_tcp_out_tells_what_it_cannot_frame(peer, framing, wrong, why, whole):
+    """Nothing of it is written, and the next one goes its way."""
+    async with drive(TcpOut, port=peer.port, **framing) as node:
+        await node.put(*wrong, whole)
+        await node.wait_for(lambda: peer.lines)
+        assert b"".join(peer.lines).endswith(whole.strip().encode() + b"\n") and len(peer.lines) == 1
+        assert [error["error"] for error in node.errors] == ["GiveUp"] * len(wrong)
+        assert all(why in error["text"] for error in node.errors) and len(await node.sent()) == 1
+
+
 async def test_tcp_out_without_confirmation_waits_for_its_peer(peer):
     async with drive(TcpOut, port=peer.port) as node:
         await node.put({"a": 1})
@@ -186,6 +205,7 @@ async def test_tcp_request_asks(peer):
 
 
 @pytest.mark.survives("iot/udp-in", "asyncio sockets", "malformed data")
+@pytest.mark.survives("iot/udp-out", "asyncio sockets", "malformed data")
 async def test_udp_in_and_out():
     """A datagram, one that can't be read, a flood; and one to a group."""
     port = free_port(socket.SOCK_DGRAM)
@@ -196,6 +216,13 @@ async def test_udp_in_and_out():
         assert "not JSON" in node.errors[0]["text"]
         assert "do not fit a datagram" in sender.errors[0]["text"]
         assert node.messages()[0].meta["udp"]["host"] == "127.0.0.1"
+        async with drive(UdpOut, port=port, host={"$message": "meta.to"}) as sender:
+            await sender.put({"a": 3}, meta={"to": "nowhere"})
+            await sender.put(float("nan"), meta={"to": "127.0.0.1"})
+            await sender.put({"a": 4}, meta={"to": "127.0.0.1"})
+            assert [error["error"] for error in sender.errors] == ["GiveUp"] * 2
+            assert "IPv4 address" in sender.errors[0]["text"]
+        assert (await node.sent(3))[-1] == {"a": 4}
     group = {"group": "239.7.7.7", "interface": "127.0.0.1"}
     async with drive(UdpIn, port=port, **group) as node:
         await node.wait_for(lambda: is_up(node))
@@ -204,7 +231,7 @@ async def test_udp_in_and_out():
         assert await node.sent(1) == ["to all"]
 
 
-@pytest.mark.survives("iot/udp-request", "asyncio sockets", "slow peer", "malformed data")
+@pytest.mark.survives("iot/udp-request", "asyncio sockets", "peer restart", "slow peer", "malformed data")
 async def test_udp_request_asks_again():
     """The first datagram is not answered, the second is; an answer from somebody else is none."""
     loop, heard = asyncio.get_running_loop(), []
@@ -228,4 +255,7 @@ async def test_udp_request_asks_again():
         transport.close()
         await node.put("y")
         assert [error["error"] for error in node.errors] == ["GiveUp", "TimeoutError"]
+        transport, _ = await loop.create_datagram_endpoint(Server, local_addr=("127.0.0.1", port))
         await node.put("z", topic="")
+        assert (await node.sent())[-1] == "answer to z"
+        transport.close()

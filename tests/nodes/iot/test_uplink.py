@@ -13,9 +13,12 @@ from flowcore.bus.envelope import pack, unpack
 FLOW = Path(__file__).parents[3] / "flows" / "uplink.json"
 
 
-@pytest.mark.survives("core/buffer", "an MQTT broker behind it (nats-server)", "peer restart", "killed in between")
+@pytest.mark.survives(
+    "core/buffer", "an MQTT broker behind it (nats-server)", "peer restart", "killed in between", "slow peer"
+)
 async def test_nothing_is_lost_while_the_line_is_cut(host, nats_broker, tmp_path):
-    """Some two hundred readings and three alarms while the broker is down, and the buffer is killed meanwhile."""
+    """The broker stands still, and goes on; then some two hundred readings and three alarms while it is down, and the
+    buffer is killed meanwhile."""
     document = json.loads(FLOW.read_text())
     document["env"] |= {"EVERY_S": 0.01, "AWAY_AFTER_S": 0.5, "EVENTS": str(tmp_path / "events.jsonl")}
     config = {"url": nats_broker.url, "user": nats_broker.user, "longest_wait_s": 0.3}
@@ -44,6 +47,11 @@ async def test_nothing_is_lost_while_the_line_is_cut(host, nats_broker, tmp_path
     async with asyncio.timeout(20):
         while len(given) < 50:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+    os.kill(nats_broker.process.pid, signal.SIGSTOP)
+    await until_told("away")
+    os.kill(nats_broker.process.pid, signal.SIGCONT)
+    await until_told("back")
+    events.clear()
     nats_broker.kill()
     await until_told("away")
     (buffer,) = [node for node in host.status("uplink")[0].nodes if node.node == "buffer"]
