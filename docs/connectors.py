@@ -23,6 +23,17 @@ ROOT = PAGE.parents[1]
 BEGIN, END = "<!-- table: python docs/connectors.py -->\n", "<!-- end of table -->\n"
 MEASURED = ["messages/s", "back after", "was away"]
 WHAT = ["peer restart", "killed in between", "wrong password", "slow peer", "malformed data"]
+LISTENERS = "core/http-in core/websocket-server iot/udp-in iot/udp-out"  # their peers come and go as they like
+NEVER = {  # what does not exist, because the protocol has no such thing
+    "peer restart": LISTENERS,
+    "back after": LISTENERS,
+    "was away": LISTENERS,
+    "killed in between": "iot/ble-scan iot/udp-in",  # nothing comes in, and nobody keeps what nobody confirms
+    "wrong password": "core/buffer iot/ble-device iot/ble-scan iot/modbus-read iot/modbus-write iot/serial iot/tcp-in "
+    "iot/tcp-out iot/tcp-request iot/udp-in iot/udp-out iot/udp-request",
+    "slow peer": "iot/ble-scan iot/udp-in iot/udp-out",  # nobody is waited for
+    "malformed data": "core/buffer",  # keeps whatever comes
+}  # a row of several nodes: what none of them has
 
 
 class Gather:
@@ -61,6 +72,9 @@ def table(rows: dict, figures: dict) -> str:
     for node, peer in sorted({*rows, *of_row}):
         row = rows.get((node, peer), {})
         cells = [*(signs[row.get(what)] for what in WHAT), *measured(of_row.get((node, peer), {}))]
+        for at, what in enumerate(columns):
+            if not cells[at] and {*node.split(", ")} <= {*NEVER.get(what, "").split()}:
+                cells[at] = "–"
         lines.append(f"| `{node}` | {peer} | {' | '.join(cells)} |".replace(", ", "`, `", node.count(", ")))
     return "\n".join(lines) + "\n"
 

@@ -150,24 +150,26 @@ async def test_a_device_that_says_nothing_is_tried_again():
     """Silent when it is connected, when it is written to, when it is read: what was to be written waits, in order."""
     characteristics = [{"uuid": full_uuid(one["uuid"]), "properties": [one["how"]]} for one in BOTH]
     services = {"services": [{"uuid": full_uuid("180f"), "characteristics": characteristics}]}
-    async with Mute() as mute:
-        async with drive(BleDevice, device="mute", adapter=mute.adapter, values=BOTH, timeout_s=0.2) as node:
-            await node.wait_for(lambda: any(kind == "error" for _, kind in node.statuses))
-            assert mute.asked[1] == {"connect": ADVERT["address"]}
-            mute.answers["connect"] = services
-            await node.wait_for(lambda: node.statuses[-1][1] == "ok")
-            putting = asyncio.create_task(node.put({"led": 7}))
-            await node.wait_for(lambda: "no answer within 0.2 s" in node.statuses[-1][0])
-            assert not putting.done()
-            mute.answers["write"] = {}
-            await putting
-            putting = asyncio.create_task(node.put(None))
-            silent = len(node.statuses)
-            await node.wait_for(lambda: any("no answer" in text for text, _ in node.statuses[silent:]))
-            mute.answers["read"] = {"data": "63"}
-            await putting
-            assert await node.sent(1, port="out") == [99]
-            assert {error["error"] for error in node.errors} == {"ConnectionError"}
+    async with (
+        Mute() as mute,
+        drive(BleDevice, device="mute", adapter=mute.adapter, values=BOTH, timeout_s=0.2) as node,
+    ):
+        await node.wait_for(lambda: any(kind == "error" for _, kind in node.statuses))
+        assert mute.asked[1] == {"connect": ADVERT["address"]}
+        mute.answers["connect"] = services
+        await node.wait_for(lambda: node.statuses[-1][1] == "ok")
+        putting = asyncio.create_task(node.put({"led": 7}))
+        await node.wait_for(lambda: "no answer within 0.2 s" in node.statuses[-1][0])
+        assert not putting.done()
+        mute.answers["write"] = {}
+        await putting
+        putting = asyncio.create_task(node.put(None))
+        silent = len(node.statuses)
+        await node.wait_for(lambda: any("no answer" in text for text, _ in node.statuses[silent:]))
+        mute.answers["read"] = {"data": "63"}
+        await putting
+        assert await node.sent(1, port="out") == [99]
+        assert {error["error"] for error in node.errors} == {"ConnectionError"}
 
 
 @pytest.mark.survives("iot/ble-scan", PEER, "malformed data")

@@ -80,7 +80,7 @@ async def test_it_reads_writes_and_comes_back(device):
 
 @pytest.mark.survives("iot/serial", "a pseudo-terminal (pyserial)", "slow peer")
 async def test_a_device_that_takes_nothing_is_waited_for_and_still_heard(device):
-    """The system's buffer for the port is full: the message waits, what the device says comes, and not a byte is lost."""
+    """The system's buffer for the port is full: the message waits, what the device says comes, no byte is lost."""
     text = "".join(f"{n:07}\n" for n in range(5_000))
     async with drive(Serial, port=str(device.link)) as node:
         await node.wait_for(lambda: is_up(node))
