@@ -44,7 +44,8 @@ async def test_a_revision_history_of_64(js):
     flows = await js.key_value(storage.FLOWS)
     for i in range(70):
         await flows.put("factory", b"%d" % i)
-    assert len(await flows.history("factory")) == 64 and (await flows.get("factory")).value == b"69"
+    kept = (await js.stream_info(f"KV_{storage.FLOWS}")).state.messages  # nats-py's own `history` is empty at times
+    assert kept == 64 and (await flows.get("factory")).value == b"69"
 
 
 async def test_a_durable_wire_keeps_what_it_has_when_its_settings_change(js):
