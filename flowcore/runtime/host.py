@@ -487,10 +487,12 @@ class Host:
     def _on_types(self, changed: set[str]) -> None:
         if changed:
             event("node types changed", detail=" ".join(sorted(changed)))
-        if not self.stopping:
+        if self.stopping:
+            return
+        if changed:
             self.reconciler.types_changed(changed)
             self.shared.presence.describe_soon()
-            self._ground.tell("types", types=sorted(changed))
+        self._ground.tell("types", types=sorted(changed))
 
 
 def _id_in(text: str | bytes) -> str:

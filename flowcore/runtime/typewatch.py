@@ -79,8 +79,7 @@ class TypeWatch:
                 for name in old.types.keys() | new.types.keys()
                 if old.types.get(name) != new.types.get(name) or old.code.get(name) != new.code.get(name)
             }
-            is_told = changed or new.problems != old.problems
-        if is_told:
+        if changed or new.problems != old.problems:
             self._on_change(changed)
         return changed
 

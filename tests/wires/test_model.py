@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from sim_world import World
 
 _LONG = int(os.environ.get("FLOWCORE_WIRES_LONG", "0"))
-_SCHEDULES = _LONG or 8
+_SCHEDULES = _LONG or 25
 _NODES = ("src", "a", "b", "c", "left", "batch", "join", "ring", "far", "work#0", "work#1", "total", "extra", "sink")
 
 
@@ -98,7 +98,7 @@ def test_flow_under_faults(graph):
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_random_schedules(graph):
     """The same with plain seeds: faster, so more of them, and a failure names its seed."""
-    for seed in range(_LONG or 12):
+    for seed in range(_LONG or 30):
         try:
             play(GRAPHS[graph](), seed)
         except BaseException:

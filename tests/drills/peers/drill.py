@@ -58,7 +58,8 @@ async def running(case: Case, folder: Path, every_s: float) -> AsyncIterator[tup
     try:
         await peer.start()
         extras = {"data_folder": folder / "data"}
-        async with drive(case.node, extras=extras, settings=case.settings, **config) as node, peer.beside(node):
+        async with drive(case.node, extras=extras, settings=case.settings, **config) as peer.node, peer.beside():
+            node = peer.node
             if case.way in ("in", "reads"):
                 await node.wait_for(lambda: any(kind == "ok" for _, kind in node.statuses), LONGEST_S)
             else:

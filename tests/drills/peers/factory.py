@@ -157,11 +157,11 @@ class MqttBehind(Mqtt):
         self._out_config, self.config = self.config, {}
 
     @contextlib.asynccontextmanager
-    async def beside(self, node: Any) -> AsyncIterator[None]:
+    async def beside(self) -> AsyncIterator[None]:
         from tests.nodes.core.test_buffer import FarEnd
 
-        self._buffer, self._count = node, 0
-        far = FarEnd(node)
+        self._count = 0
+        far = FarEnd(self.node)
         async with drive(MqttOut, **self._out_config) as out:
             carrying = asyncio.create_task(self._carry(far, out))
             try:
@@ -171,7 +171,7 @@ class MqttBehind(Mqtt):
 
     async def _carry(self, far: Any, out: Any) -> None:
         while True:
-            if waiting := self._buffer.messages("out")[self._count :]:
+            if waiting := self.node.messages("out")[self._count :]:
                 with contextlib.suppress(TimeoutError):  # it waits for the broker
                     await out.put(*(message.payload for message in waiting))
                 self._count += len(waiting)
@@ -181,7 +181,7 @@ class MqttBehind(Mqtt):
             await asyncio.sleep(0.001)
 
     async def caught_up(self) -> None:
-        while self._count < self._buffer.engine.counts["handled"]:  # noqa: ASYNC110 - nobody tells
+        while self._count < self.node.engine.counts["handled"]:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.001)
 
 

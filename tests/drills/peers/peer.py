@@ -14,9 +14,11 @@ class Peer:
 
     Attributes:
         config: of the node.
+        node: what is drilled, as `drive` gives it, once it runs.
     """
 
     config: dict[str, Any]
+    node: Any
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,7 +44,7 @@ class Peer:
         """Wait until it has what the node has taken, where a node takes more than that."""
 
     @contextlib.asynccontextmanager
-    async def beside(self, node: Any) -> AsyncIterator[None]:
+    async def beside(self) -> AsyncIterator[None]:
         """What else runs while the node does."""
         yield
 

@@ -51,13 +51,8 @@ class PostgresAsked(Postgres):
         statement = "SELECT :n::int AS n"
         self.config = {"database": self._server.config, "statement": statement, "params": {"n": "payload"}}
 
-    @contextlib.asynccontextmanager
-    async def beside(self, node: Any) -> AsyncIterator[None]:
-        self._node = node
-        yield
-
     async def got(self) -> set[int]:
-        return {row["n"] for one in self._node.messages() for row in one.payload}
+        return {row["n"] for one in self.node.messages() for row in one.payload}
 
 
 class Redis(Peer):
@@ -295,13 +290,8 @@ class S3Asked(S3):
         await self._gate.close()
         self._server.kill()
 
-    @contextlib.asynccontextmanager
-    async def beside(self, node: Any) -> AsyncIterator[None]:
-        self._node = node
-        yield
-
     async def got(self) -> set[int]:
-        return {int(one.payload) for one in self._node.messages() if one.payload != "load"}
+        return {int(one.payload) for one in self.node.messages() if one.payload != "load"}
 
 
 class Mail(Peer):
@@ -333,18 +323,20 @@ class Digests(Mail):
         self.config |= {"every_s": 0.1, "retry_s": 0.1}
 
     @contextlib.asynccontextmanager
-    async def beside(self, node: Any) -> AsyncIterator[None]:
+    async def beside(self) -> AsyncIterator[None]:
         async def tick() -> None:
             while True:
                 await asyncio.sleep(0.1)
-                await node.advance(0.1)
+                await self.node.advance(0.1)
 
-        self._node, ticking = node, asyncio.create_task(tick())
-        yield
-        ticking.cancel()
+        ticking = asyncio.create_task(tick())
+        try:
+            yield
+        finally:
+            ticking.cancel()
 
     async def caught_up(self) -> None:
-        while any(key.isdigit() for key in self._node.node.state):  # noqa: ASYNC110 - it waits for the mail server
+        while any(key.isdigit() for key in self.node.node.state):  # noqa: ASYNC110 - it waits for the mail server
             await asyncio.sleep(0.01)
 
     async def got(self) -> set[int]:
