@@ -1,5 +1,7 @@
 """What a user does with mouse and keyboard, and where things are on the page."""
 
+import asyncio
+import contextlib
 import json
 
 import pytest
@@ -35,6 +37,16 @@ async def drag(page, start, end):
     await page.mouse.move((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, steps=4)
     await page.mouse.move(*end, steps=4)
     await page.mouse.up()
+
+
+async def choose(page, name):
+    """Click a node until it is chosen: the view may be on its way to another one, and a press miss its release."""
+    chosen = page.locator(f'.node.is-selected[data-node="{name}"]')
+    async with asyncio.timeout(20):
+        while not await chosen.count():
+            await node(page, name).click()
+            with contextlib.suppress(AssertionError):
+                await expect(chosen).to_have_count(1, timeout=1000)
 
 
 async def command(page, name):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.test_editor import deploy, document, node
+from tests.e2e.hands import choose, deploy, document, node
 
 expect = pytest.importorskip("playwright.async_api", reason="playwright is not installed: make install").expect
 
@@ -63,7 +63,7 @@ async def test_debug_nodes_are_switched_live_and_messages_found_filtered_and_cop
     await page.get_by_label("Show messages of", exact=True).select_option("line.show")
     await messages.first.get_by_role("button", name="line.show").click()
     await expect(page.locator(".node.is-selected")).to_have_attribute("data-node", "show")
-    await node(page, "text").click()
+    await choose(page, "text")
     await page.get_by_label("Show messages of", exact=True).select_option("node")
     await expect(debug).to_contain_text("Nothing of what came fits")
     await page.get_by_label("Show messages of", exact=True).select_option("all")
