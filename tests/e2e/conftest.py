@@ -121,7 +121,7 @@ async def open_editor(runtime, chromium):
     contexts, faults = [], []
 
     async def go():
-        context = await chromium.new_context(viewport={"width": 1280, "height": 720})
+        context = await chromium.new_context(viewport={"width": 1280, "height": 720}, reduced_motion="reduce")
         context.set_default_timeout(20_000)
         contexts.append(context)
         page = await context.new_page()

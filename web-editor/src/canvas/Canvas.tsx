@@ -42,6 +42,8 @@ const FAR = 0.35; // nothing can be read below this zoom
 const READABLE = 0.6; // a flow that is larger than the window opens at its corner, not as a picture of itself
 const seen = new Map<string, Viewport>(); // where one was in each flow
 
+const isStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
 const NO_EDGES: Edge<WireData>[] = [];
 
 type Opened = { kind: "node" | "wire"; id: string; at: Point; place: Point } | null;
@@ -93,7 +95,8 @@ function Drawn() {
     const found = toReveal && nodesOf(flow).find((node) => node.id === toReveal.node);
     if (!found) return;
     const { x, y } = placeOf(found);
-    const look = () => void setCenter(x + 80, y + 20, { zoom: Math.max(getZoom(), 0.8), duration: 200 });
+    const look = () =>
+      void setCenter(x + 80, y + 20, { zoom: Math.max(getZoom(), 0.8), duration: isStill() ? 0 : 200 });
     requestAnimationFrame(() => requestAnimationFrame(look)); // after the view was fitted, where a template was opened
   }, [toReveal]);
 
@@ -172,15 +175,22 @@ function Drawn() {
       );
     } else select(more ? toggled(selected.nodes, node.id) : [node.id]);
   };
+  /** The wire that a node which is dragged alone, and has none yet, would be put into where it is now. */
+  const wireBelow = (all: CanvasNode[]) => {
+    const [node] = all;
+    const def = node && all.length === 1 && nodesOf(flow).find((one) => one.id === node.id);
+    if (!def || isPort(def.id)) return null;
+    if (flow.wires?.some((one) => [one.from, one.to].some((end) => end.startsWith(`${def.id}.`)))) return null;
+    return wireUnder(middleOf({ ...def, ui: { ...placeOnCanvas(node, frames.current) } }, types, flow));
+  };
   const dragStop = (all: CanvasNode[]) => {
     const dragged = all.map((one) => ({ id: one.id, at: placeOnCanvas(one, frames.current) }));
     const places = draggedTo(flow, dragged, frames.current, groupBoxId);
-    const [only, wire] = [all.length === 1 ? all[0]!.id : "", over];
+    const wire = wireBelow(all); // looked for anew: what is marked may be a move behind
     setOver(null);
-    const isWired = flow.wires?.some((one) => [one.from, one.to].some((end) => end.startsWith(`${only}.`)));
     edit((doc) => {
       const moved = dropped(doc, moveNodes(doc, places), new Set(places.keys()), types);
-      return (wire && !isWired ? splice(moved, only, wire, types) : null) ?? moved;
+      return (wire ? splice(moved, all[0]!.id, wire, types) : null) ?? moved;
     });
   };
   const opens = (event: MouseEvent, kind: "node" | "wire", id: string) => {
@@ -224,14 +234,7 @@ function Drawn() {
           opens(event, "node", node.id);
         }}
         onNodeDragStart={(_, node) => !selected.nodes.has(node.id) && choose(node, false)}
-        onNodeDrag={(_, node, all) => {
-          if (all.length > 1 || node.type === "frame" || isPort(node.id)) return;
-          const def = nodesOf(flow).find((one) => one.id === node.id);
-          if (!def) return;
-          const at = placeOnCanvas(node, frames.current);
-          const isWired = flow.wires?.some((one) => [one.from, one.to].some((end) => end.startsWith(`${node.id}.`)));
-          setOver(isWired ? null : wireUnder(middleOf({ ...def, ui: { ...at } }, types, flow)));
-        }}
+        onNodeDrag={(_, __, all) => setOver(wireBelow(all))}
         onNodeDragStop={(_, __, all) => dragStop(all)}
         onSelectionDragStop={(_, all) => dragStop(all)}
         onSelectionEnd={() => {
