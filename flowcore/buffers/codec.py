@@ -178,15 +178,18 @@ class Codec:
         return self._own(lease, Kind.TENSOR, array.dtype.str, array.shape, array.nbytes)
 
     def _tensor(self, tensor: Tensor) -> Extension:
-        if tensor.state == "private":
+        if tensor.is_private:
             if tensor.nbytes < self._threshold:
                 return plain(tensor)
             return self._default(tensor.numpy())
         handle = tensor.handle_to_send(self.host)
-        if tensor.lease is not None:
-            tensor.lease.nbytes = tensor.nbytes
-            self._turn.leases.append(tensor.lease)
-            self._turn.sent.append(tensor)
+        lease = tensor.lease
+        if lease is not None:
+            lease.nbytes = tensor.nbytes
+            turn = self._turn
+            turn.leases.append(lease)
+            if tensor.handle is None:
+                turn.sent.append(tensor)
         return Extension(TENSOR, handle.packed())
 
     def _own(self, lease: Lease, kind: Kind, typestr: str, shape: tuple[int, ...], nbytes: int) -> Extension:
@@ -208,11 +211,11 @@ class Codec:
         return unpack(data, limit=limit, ext_hook=self._decode)
 
     def _decode(self, code: int, data: bytes) -> Any:
-        if code == INLINE:
+        if code != TENSOR:
+            if code != INLINE:
+                return Extension(code, data)
             self.seen += 1
             return Tensor.private(*unpack_inline(data))
-        if code != TENSOR:
-            return Extension(code, data)
         self.seen += 1
         handle = Handle.unpack(data)
         lease, why = None, ""

@@ -1,9 +1,14 @@
 """What travels instead of a tensor: a handle to a slot (extension type 1), or a small one with its bytes (type 2).
 
+A handle is slot and generation, then the rest, which is the same for all tensors of a shape in a pool: packed and
+checked once, and found again by its bytes.
+
 Everything here may come from a process that went wrong: what does not fit together is `Malformed`, so that whoever
 uses a `Handle` can rely on its sizes. Whether slot and generation still are what it says, only the pool knows.
 """
 
+import functools
+import struct
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -12,7 +17,9 @@ from flowcore.buffers.lease import Lease
 from flowcore.buffers.place import Place
 from flowcore.bus.envelope import Malformed, pack, unpack
 
+_HEAD = struct.Struct("<IQ")  # slot, generation
 _MAX_HANDLE = 4096  # bytes
+_KEPT = 256  # different rests
 
 
 class Kind(IntEnum):
@@ -27,10 +34,10 @@ class Kind(IntEnum):
 class Handle(NamedTuple):
     """A tensor in a slot, for whoever can open the pool (`owner`, or `via`: who passed it on) or ask for it."""
 
-    kind: int
-    pool: int
     slot: int
     generation: int
+    kind: int
+    pool: int
     nbytes: int
     dtype: str  # numpy's `dtype.str`
     shape: tuple[int, ...]
@@ -41,7 +48,7 @@ class Handle(NamedTuple):
 
     def packed(self) -> bytes:
         """As it travels."""
-        return pack(self)
+        return _HEAD.pack(self.slot, self.generation) + _packed(self[2:])
 
     @classmethod
     def unpack(cls, data: bytes) -> "Handle":
@@ -50,41 +57,43 @@ class Handle(NamedTuple):
         Raises:
             Malformed: not a handle, or its parts do not fit together.
         """
-        fields = unpack(data, limit=_MAX_HANDLE)
-        if type(fields) is not list or len(fields) != 11:
-            raise Malformed("a handle is a list of 11")
-        kind, pool, slot, generation, nbytes, dtype, shape, device, host, owner, via = fields
-        _check_whole(kind, pool, slot, generation, nbytes)
-        if kind > Kind.VALUE or type(device) is not str or type(host) is not str:
-            raise Malformed("a handle with wrong fields")
-        shape = _shape(shape)
-        if type(dtype) is not str or size_of(dtype, shape) != nbytes:
-            raise Malformed("a handle whose shape does not fit its size")
-        if kind != Kind.TENSOR and (dtype, shape) != ("|u1", (nbytes,)):
-            raise Malformed("a handle to a payload has bytes in one dimension")
-        return cls(
-            kind,
-            pool,
-            slot,
-            generation,
-            nbytes,
-            dtype,
-            shape,
-            device,
-            host,
-            _place(owner),
-            None if via is None else _place(via),
-        )
+        if not _HEAD.size < len(data) <= _MAX_HANDLE:
+            raise Malformed(f"a handle of {len(data)} bytes")
+        return cls(*_HEAD.unpack_from(data), *_checked(data[_HEAD.size :]))
+
+    def passed_on(self, via: Place | None) -> "Handle":
+        """The same from another sender."""
+        return Handle(*self[:-1], via)
+
+
+_packed = functools.lru_cache(maxsize=_KEPT)(pack)
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _checked(data: bytes) -> tuple[Any, ...]:
+    fields = unpack(data, limit=_MAX_HANDLE)
+    if type(fields) is not list or len(fields) != 9:
+        raise Malformed("a handle is slot, generation and a list of 9")
+    kind, pool, nbytes, dtype, shape, device, host, owner, via = fields
+    _check_whole(kind, pool, nbytes)
+    if kind > Kind.VALUE or type(device) is not str or type(host) is not str:
+        raise Malformed("a handle with wrong fields")
+    shape = _shape(shape)
+    if type(dtype) is not str or size_of(dtype, shape) != nbytes:
+        raise Malformed("a handle whose shape does not fit its size")
+    if kind != Kind.TENSOR and (dtype, shape) != ("|u1", (nbytes,)):
+        raise Malformed("a handle to a payload has bytes in one dimension")
+    return kind, pool, nbytes, dtype, shape, device, host, _place(owner), None if via is None else _place(via)
 
 
 def handle_of(lease: Lease, kind: Kind, dtype: str, shape: tuple[int, ...], nbytes: int, host: str) -> Handle:
     """The handle to a slot of this process."""
     ledger = lease.pool.ledger
     return Handle(
-        int(kind),
-        ledger.pool,
         lease.slot,
         lease.generation,
+        int(kind),
+        ledger.pool,
         nbytes,
         dtype,
         shape,

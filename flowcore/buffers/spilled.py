@@ -124,6 +124,16 @@ def leaves(value: Any) -> Iterator[Any]:
             yield found
 
 
-def parts(value: Any) -> Iterator[Tensor | Spilled]:
+def parts(value: Any) -> list[Tensor | Spilled]:
     """The tensors and spilled parts in a decoded value, at any depth."""
-    return (leaf for leaf in leaves(value) if isinstance(leaf, (Tensor, Spilled)))
+    found = []
+    todo = [value]
+    for one in todo:  # it grows meanwhile
+        kind = type(one)
+        if kind is dict:
+            todo.extend(one.values())
+        elif kind is list or kind is tuple:
+            todo.extend(one)
+        elif kind is Tensor or kind is Spilled:
+            found.append(one)
+    return found

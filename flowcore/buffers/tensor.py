@@ -162,6 +162,11 @@ class Tensor:
         return lease is not None and isinstance(lease.pool, Pool) and not lease.pool.is_sealed(lease)
 
     @property
+    def is_private(self) -> bool:
+        """Whether its bytes are of this process alone."""
+        return self._data is not None
+
+    @property
     def is_scarce(self) -> bool:
         """Whether its owner is short of slots: who holds it for long had better take a `copy()` and let go."""
         return self._lease is not None and self._lease.pool.ledger.is_scarce
@@ -348,9 +353,7 @@ class Tensor:
             if self._lease is None:
                 return self._handle
             pool = self._lease.pool
-            if isinstance(pool, Pool):
-                return self._handle._replace(via=None)
-            return self._handle._replace(via=pool.ledger.place)
+            return self._handle.passed_on(None if isinstance(pool, Pool) else pool.ledger.place)
         return handle_of(self._here(), Kind.TENSOR, self._typestr, self.shape, self.nbytes, host)
 
 

@@ -24,7 +24,7 @@ class TensorScript(ScriptWorker):
 
     async def call(self, messages: Sequence[Item]) -> list[Result]:
         """Run messages; see `ScriptWorker.call`."""
-        if not self._codec.seen or next(parts(list(filter(None, messages))), None) is None:
+        if not self._codec.seen or not parts(list(filter(None, messages))):
             return await super().call(messages)
         given = _Given()
         shown = [message and given.stand_ins(message) for message in messages]

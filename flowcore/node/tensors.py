@@ -42,10 +42,10 @@ class PortCodec(Codec):
         return pack_inline(envelope)
 
     def _decode(self, code: int, data: bytes) -> Any:
-        if code == ENCODED:
-            self.seen += 1
-            return decoded(data)
-        return super()._decode(code, data)
+        if code != ENCODED:
+            return super()._decode(code, data)
+        self.seen += 1
+        return decoded(data)
 
     def apart(self, packed: bytes) -> tuple[bytes, tuple[Any, ...]] | None:
         """An envelope with copies of its tensors, in pools that nothing else uses, and the claims on them.

@@ -123,7 +123,7 @@ class Incoming:
 
 
 def _parts(envelope: dict) -> list:
-    return list(parts([envelope["payload"], envelope.get("meta")]))
+    return parts([envelope["payload"], envelope.get("meta")])
 
 
 def _is_latest(wire: InWire) -> bool:

@@ -152,10 +152,13 @@ class OutPort:
         if deadline_ns is not None:
             envelope["deadline"] = deadline_ns
         codec = self._codec
-        try:
-            packed = _pack_plain(envelope)
-        except Exception:  # a tensor, a model, or what has no form at all: the codec knows, or says what is wrong
+        if self.is_held:  # the one before had a tensor, and so will this
             packed = codec.pack(envelope)
+        else:
+            try:
+                packed = _pack_plain(envelope)
+            except Exception:  # a tensor, a model, or what has no form at all: the codec knows, or says what is wrong
+                packed = codec.pack(envelope)
         size = len(packed)
         if size > MAX_ENVELOPE:
             packed = codec.pack_large(envelope)

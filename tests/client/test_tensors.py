@@ -205,7 +205,7 @@ async def test_forged_handles_harm_nobody(server, camera, tmp_path):
         places += [good.owner._replace(start=1), Place(1, 1, 1), Place(2**40, 2**50, 2**60)]
         forged = [good._replace(pool=9, owner=place) for place in places]
         forged += [good._replace(pool=9, via=place) for place in places]
-        forged += [good._replace(pool=good.pool + 2), good._replace(slot=2**40), good._replace(generation=1)]
+        forged += [good._replace(pool=good.pool + 2), good._replace(slot=2**32 - 1), good._replace(generation=1)]
         size = 1 << 29
         forged += [good._replace(nbytes=size, shape=(size,)), good._replace(device="cuda:99"), good._replace(host="x")]
         for handle in forged:
@@ -216,15 +216,16 @@ async def test_forged_handles_harm_nobody(server, camera, tmp_path):
             tensor = (await messages.next(5)).payload
             with pytest.raises((BufferExpired, OSError)):  # TimeoutError is an OSError
                 await tensor.fetch(timeout=0.1)
+        head = good.packed()[:12]
         for bad in (
             b"\x93\x01\x02\x03",
-            pack([0, 1, 0, 2, 10, "|O8", [10], "cpu", "", [1, 1, 1], None]),
-            pack([0, 1, 0, 2, 2**63, "|u1", [10], "cpu", "", [1, 1, 1], None]),
-            pack([7, 1, 0, 2, 10, "|u1", [10], "cpu", "", [1, 1, 1], None]),
-            pack([0, 1, 0, 2, 10, "|u1", [-10, -1], "cpu", "", [1, 1, 1], None]),
+            head + pack([0, 1, 10, "|O8", [10], "cpu", "", [1, 1, 1], None]),
+            head + pack([0, 1, 2**63, "|u1", [10], "cpu", "", [1, 1, 1], None]),
+            head + pack([7, 1, 10, "|u1", [10], "cpu", "", [1, 1, 1], None]),
+            head + pack([0, 1, 10, "|u1", [-10, -1], "cpu", "", [1, 1, 1], None]),
         ):
             camera.bus.publish("flow.factory.camera.out.frame", join([pack({"payload": Extension(TENSOR, bad)})]))
-        huge = Handle(0, 1, 0, 2, 1 << 40, "|u1", (1 << 40,), "cpu", "x", Place(1, 1, 1), None)
+        huge = Handle(0, 2, 0, 1, 1 << 40, "|u1", (1 << 40,), "cpu", "x", Place(1, 1, 1), None)
         camera.bus.publish("flow.factory.camera.out.frame", join([pack({"payload": Extension(TENSOR, huge.packed())})]))
         tensor = (await messages.next(5)).payload
         assert messages.malformed == 5

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import json
+import re
 
 import pytest
 
 expect = pytest.importorskip("playwright.async_api", reason="playwright is not installed: make install").expect
+expect.set_options(timeout=20_000)  # what comes late on a busy machine still comes
 
 
 def node(page, name):
@@ -79,6 +81,11 @@ async def deploy(page):
     await page.evaluate("document.querySelectorAll('.toasts li button:last-child').forEach((one) => one.click())")
     await expect(page.locator(".toasts li")).to_have_count(0)
     await page.get_by_role("button", name="Deploy", exact=True).click()
-    said = page.locator(".toasts li").last
-    await expect(said).to_contain_text("revision")
+    return await deployed(page)
+
+
+async def deployed(page):
+    """Wait for the end of a deploy of this browser, and read what it says."""
+    said = page.locator(".toasts li", has_text=re.compile(r"revision \d+, \d+ kept")).last
+    await expect(said).to_be_visible(timeout=30_000)  # a node type may be imported first
     return await said.inner_text()

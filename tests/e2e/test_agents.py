@@ -4,9 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.e2e.hands import add, deploy, drag, middle, node, port
-
-expect = pytest.importorskip("playwright.async_api", reason="playwright is not installed: make install").expect
+from tests.e2e.hands import add, deploy, drag, expect, middle, node, port
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e")]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.hands import deploy, document, drag, expect, middle, node, port
+from tests.e2e.hands import deploy, deployed, document, drag, expect, middle, node, port
 from tests.gateway.runtime import write_package
 
 AXE = Path(__file__).parents[2] / "web-editor" / "node_modules" / "axe-core" / "axe.min.js"
@@ -281,6 +281,7 @@ async def test_two_browsers_see_each_other_and_a_stale_deploy_is_merged(page, op
     dialog = page.get_by_role("dialog", name="was deployed by somebody else")
     await expect(dialog.locator(".diff-list")).to_contain_text("node text")
     await dialog.get_by_role("button", name="Merge").click()
+    await deployed(page)
     await expect(node(page, "inject")).to_be_visible()
     ids = {one["id"] for one in (await document(runtime))["nodes"]}
     assert "inject" in ids and "text" not in ids

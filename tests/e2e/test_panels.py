@@ -2,9 +2,7 @@
 
 import pytest
 
-from tests.e2e.hands import choose, deploy, document, node
-
-expect = pytest.importorskip("playwright.async_api", reason="playwright is not installed: make install").expect
+from tests.e2e.hands import choose, deploy, document, expect, node
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e")]
 
@@ -187,8 +185,7 @@ async def test_settings_are_shared_and_what_is_wrong_in_a_form_is_shown_where_it
     assert not await form.locator(".markdown a").get_attribute("href")
     await page.keyboard.press("Control+Enter")
     await expect(form).to_have_count(0)
-    await page.get_by_role("button", name="Deploy", exact=True).click()
-    await expect(page.locator(".toasts li").last).to_contain_text("revision", timeout=30_000)  # MQTT is loaded first
+    await deploy(page)
     flow = await document(runtime)
     made = next(one for one in flow["nodes"] if one["id"] == "mqtt-in")
     assert made["config"] == {"broker": {"$use": "plant"}, "topic": "a/+"}

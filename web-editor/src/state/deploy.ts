@@ -85,7 +85,12 @@ export async function settle(how: "merge" | "overwrite" | "theirs" | "cancel") {
   const doc = how === "merge" ? merge(tab.deployed ?? stale.theirs, tab.doc, stale.theirs).flow : tab.doc;
   const next = { ...tab, base: stale.revision, deployed: stale.theirs, doc, past: [...tab.past, tab.doc] };
   putTab(next);
-  await deployTab(next, "flow");
+  set({ deploying: true }); // so that its news is not taken for somebody else's
+  try {
+    await deployTab(next, "flow");
+  } finally {
+    set({ deploying: false });
+  }
 }
 
 /** Somebody, maybe we ourselves, deployed a flow. */
