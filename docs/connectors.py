@@ -26,8 +26,8 @@ WHAT = ["peer restart", "killed in between", "wrong password", "slow peer", "mal
 LISTENERS = "core/http-in core/websocket-server iot/udp-in iot/udp-out"  # their peers come and go as they like
 NEVER = {  # what does not exist, because the protocol has no such thing
     "peer restart": LISTENERS,
-    "back after": LISTENERS,
-    "was away": LISTENERS,
+    "back after": f"{LISTENERS} iot/opcua-browse",  # it has no connection between two messages
+    "was away": f"{LISTENERS} iot/opcua-browse",
     "killed in between": "iot/ble-scan iot/udp-in",  # nothing comes in, and nobody keeps what nobody confirms
     "wrong password": "core/buffer iot/ble-device iot/ble-scan iot/modbus-read iot/modbus-write iot/serial iot/tcp-in "
     "iot/tcp-out iot/tcp-request iot/udp-in iot/udp-out iot/udp-request",

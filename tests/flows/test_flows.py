@@ -458,6 +458,8 @@ async def test_building_heats_where_people_are_and_tells_bad_air(host, tmp_path)
 async def test_line_counts_weighs_and_writes_down(host, tmp_path):
     """Serial, Modbus, OPC UA and Bluetooth, simulated and spoken to as they are; the table has what was weighed."""
     shown: asyncio.Queue[dict] = asyncio.Queue()
+    found: asyncio.Queue[dict] = asyncio.Queue()
+    await host.bus.connection.subscribe("flow.line.found.debug", lambda _, data, *__: found.put_nowait(unpack(data)))
     await host.bus.connection.subscribe("flow.line.show.debug", lambda _, data, *__: shown.put_nowait(unpack(data)))
     async with stations(tmp_path, "scale", "belt", "press", "nano") as where:
         ports = {"BELT_PORT": int(re.search(r":(\d+),", where["belt"])[1]), "PRESS": where["press"].partition(", ")[0]}
@@ -474,7 +476,10 @@ async def test_line_counts_weighs_and_writes_down(host, tmp_path):
         async with asyncio.timeout(40):
             while (told := (await shown.get())["value"])["parts"] < 3:
                 pass
+            listed = (await found.get())["value"]["nodes"]
         assert 450 < told["grams"] < 550
+        (strokes,) = [one for one in listed if one["path"] == "press/strokes"]
+        assert (strokes["node"], strokes["type"]) == ("nsu=urn:flowcore:simulated;s=strokes", "Int32")
         up = str(host.status("line"))
         for name in ("Nano33BLESense", "modbus 127.0.0.1", "opc.tcp://"):
             assert f"connected: {name}" in up

@@ -12,6 +12,7 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.iot.modbus_write import ModbusWrite
     from flowcore_nodes.iot.mqtt_in import MqttIn
     from flowcore_nodes.iot.mqtt_out import MqttOut
+    from flowcore_nodes.iot.opcua_browse import OpcuaBrowse
     from flowcore_nodes.iot.opcua_read import OpcuaRead
     from flowcore_nodes.iot.opcua_subscribe import OpcuaSubscribe
     from flowcore_nodes.iot.opcua_write import OpcuaWrite
@@ -23,5 +24,5 @@ def flowcore_node_types() -> list[type[Node]]:
     from flowcore_nodes.iot.udp_out import UdpOut
     from flowcore_nodes.iot.udp_request import UdpRequest
 
-    return [MqttIn, MqttOut, TcpIn, TcpOut, TcpRequest, UdpIn, UdpOut, UdpRequest, Serial,
-            ModbusRead, ModbusWrite, OpcuaRead, OpcuaWrite, OpcuaSubscribe, BleScan, BleDevice]  # fmt: skip
+    return [MqttIn, MqttOut, TcpIn, TcpOut, TcpRequest, UdpIn, UdpOut, UdpRequest, Serial, ModbusRead, ModbusWrite,
+            OpcuaRead, OpcuaWrite, OpcuaSubscribe, OpcuaBrowse, BleScan, BleDevice]  # fmt: skip

@@ -6,6 +6,7 @@ Imports nothing of asyncua until it is used: a flow is checked where the library
 import logging
 import math
 import re
+from base64 import b64decode
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Literal
@@ -16,9 +17,9 @@ from pydantic import field_validator, model_validator
 from flowcore.node import NodeConfig, field
 
 _NODE_ID = re.compile(
-    r"(?:ns=\d{1,5};|nsu=[^;]+;)?"
-    r"(?:i=\d{1,10}|s=.+|b=[A-Za-z0-9+/]+={0,2}|g=[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})",
-    re.IGNORECASE | re.DOTALL,
+    r"(?:ns=(?P<ns>[0-9]{1,5});|nsu=(?P<uri>[^;]+);)?"
+    r"(?:i=(?P<i>[0-9]{1,10})|s=(?P<s>.+)|b=(?P<b>[A-Za-z0-9+/]+={0,2})|g=(?P<g>[0-9A-Fa-f-]{36}))",
+    re.DOTALL,
 )
 _RANGES = {"SByte": (-(2**7), 2**7 - 1), "Byte": (0, 2**8 - 1)} | {
     f"{'U' * (low == 0)}Int{bits}": (low, low + 2**bits - 1) for bits in (16, 32, 64) for low in (0, -(2 ** (bits - 1)))
@@ -78,11 +79,33 @@ class Value(NodeConfig):
     @field_validator("node")
     @classmethod
     def _is_node_id(cls, node: str) -> str:
-        if not _NODE_ID.fullmatch(node):
-            raise ValueError(
-                f"{node!r} is no node id: [ns=NUMBER; or nsu=URI;] and i=NUMBER, s=TEXT, g=GUID or b=BASE64"
-            )
+        split(node)
         return node
+
+
+def split(node_id: str) -> tuple[int | str, int | str | bytes | UUID]:
+    """The namespace of a node id, as its number or its URI, and what identifies the node there.
+
+    Raises:
+        ValueError: it is no node id.
+    """
+    found = _NODE_ID.fullmatch(node_id)
+    if found is None:
+        raise ValueError(
+            f"{node_id!r} is no node id: [ns=NUMBER; or nsu=URI;] and i=NUMBER, s=TEXT, g=GUID or b=BASE64"
+        )
+    number, index = int(found["i"] or 0), int(found["ns"] or 0)
+    if number >= 2**32 or index >= 2**16:
+        raise ValueError(f"{node_id!r} is no node id: i is at most {2**32 - 1}, ns at most {2**16 - 1}")
+    try:
+        identifier: int | str | bytes | UUID = found["s"] or number
+        if found["g"]:
+            identifier = UUID(found["g"])
+        elif found["b"]:
+            identifier = b64decode(found["b"])
+    except ValueError as e:
+        raise ValueError(f"{node_id!r} is no node id: {e}") from None
+    return found["uri"] or index, identifier
 
 
 def names_once(values: Sequence[Value]) -> None:
@@ -95,7 +118,9 @@ def names_once(values: Sequence[Value]) -> None:
 def plain(value: Any) -> Any:
     """A value of OPC UA as one that travels: times as ISO 8601 in UTC, ids and localized texts as text, structures as
     maps; not a number as None."""
-    if value is None or isinstance(value, (bool, str, bytes)):
+    if isinstance(value, str):
+        return text_of(value)
+    if value is None or isinstance(value, (bool, bytes)):
         return value
     if isinstance(value, int):
         return int(value)  # an enumeration, too
@@ -107,15 +132,19 @@ def plain(value: Any) -> Any:
         return iso(value)
     if isinstance(value, (date, UUID)):
         return str(value)
-    text = getattr(value, "Text", None)
-    if text is not None:
-        return text
+    if hasattr(value, "Text"):
+        return plain(value.Text)
     if hasattr(value, "to_string"):
         return value.to_string()
     fields = getattr(value, "__dataclass_fields__", None)
     if fields:
         return {name: plain(getattr(value, name)) for name in fields if name not in ("Encoding", "data_type")}
     return str(value)
+
+
+def text_of(received: str) -> str:
+    """A text that can travel: what is no UTF-8 in it, as some servers send it, becomes U+FFFD."""
+    return received if received.isascii() else received.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def iso(at: datetime | None) -> str:

@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from asyncua import Client, ua
 from asyncua.common.utils import ServiceError
 from asyncua.crypto import security_policies, uacrypto
 from cryptography import x509
 
-from flowcore_nodes.iot.opcua import Server, Value
+from flowcore_nodes.iot.opcua import Server, Value, split
 
 _CLOSE_S = 1.0
 _MODES = {"sign": ua.MessageSecurityMode.Sign, "sign_and_encrypt": ua.MessageSecurityMode.SignAndEncrypt}
@@ -52,19 +53,25 @@ class Link:
 
     async def node_ids(self, values: Sequence[Value]) -> dict[str, ua.NodeId]:
         """Names of values -> their ids on this server; those whose namespace it does not have are left out."""
-        found: dict[str, ua.NodeId] = {}
-        for value in values:
-            text = value.node
-            if text.startswith("nsu="):
-                uri, _, rest = text[4:].partition(";")
-                if not self._namespaces:
-                    with told():
-                        self._namespaces = await self.client.get_namespace_array()
-                if uri not in self._namespaces:
-                    continue
-                text = f"ns={self._namespaces.index(uri)};{rest}"
-            found[value.name] = ua.NodeId.from_string(text)
-        return found
+        found = {value.name: await self.node_id(value.node) for value in values}
+        return {name: one for name, one in found.items() if one is not None}
+
+    async def node_id(self, text: str) -> ua.NodeId | None:
+        """The id on this server; None when it does not have the namespace. Raises ValueError when it is none."""
+        namespace, identifier = split(text)
+        if isinstance(namespace, str):
+            known = await self.namespaces()
+            if namespace not in known:
+                return None
+            namespace = known.index(namespace)
+        return node_id(identifier, namespace)
+
+    async def namespaces(self) -> list[str]:
+        """The URIs, by number."""
+        if not self._namespaces:
+            with told():
+                self._namespaces = await self.client.get_namespace_array()
+        return self._namespaces
 
     async def read(
         self, ids: Sequence[ua.NodeId], attribute: ua.AttributeIds = ua.AttributeIds.Value
@@ -77,6 +84,21 @@ class Link:
         """Write in one request; returns what the server says to each."""
         with told():  # no times: many servers take none from a client
             return await self.client.uaclient.write_attributes(list(ids), [ua.DataValue(one) for one in values])
+
+
+def node_id(identifier: Any, namespace: Any = 0) -> ua.NodeId:
+    """A node id of plain values: int, str, bytes, UUID."""
+    return ua.NodeId(identifier, namespace)
+
+
+def written(node: ua.NodeId, namespaces: Sequence[str]) -> str:
+    """A node id as a config has it: with the namespace's URI, which a server keeps when it counts them anew."""
+    index = node.NamespaceIndex
+    text = node_id(node.Identifier).to_string()
+    uri = namespaces[index] if index < len(namespaces) else ""
+    if index == 0:
+        return text
+    return f"nsu={uri};{text}" if uri and ";" not in uri and namespaces.index(uri) == index else f"ns={index};{text}"
 
 
 def said(code: ua.StatusCode | int) -> str:

@@ -4,17 +4,13 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("asyncua")
 
-from asyncua import Client, ua
+from asyncua import ua
 from asyncua.crypto.cert_gen import setup_self_signed_certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from flowcore_nodes.iot.opcua import plain, typed
@@ -23,43 +19,7 @@ from flowcore_nodes.iot.opcua_subscribe import OpcuaSubscribe
 from flowcore_nodes.iot.opcua_write import OpcuaWrite
 
 from flowcore.node.testing import drive
-
-PROGRAM = Path(__file__).with_name("opcua_server.py")
-LINE = "nsu=http://plant.example/line;s="
-PEER = "asyncua's server"
-
-
-class Server:
-    """The process."""
-
-    def __init__(self, folder: Path | None = None) -> None:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            self.port = sock.getsockname()[1]
-        self.url = f"opc.tcp://127.0.0.1:{self.port}/plant"
-        self._command = [sys.executable, str(PROGRAM), str(self.port), *([str(folder)] if folder else [])]
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(self._command)
-        while True:
-            try:
-                return socket.create_connection(("127.0.0.1", self.port)).close()
-            except OSError:
-                assert self.process.poll() is None
-                time.sleep(0.02)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    async def write(self, name: str, value, kind=ua.VariantType.Double) -> None:
-        """As somebody else would."""
-        async with Client(self.url) as client:
-            index = await client.get_namespace_index("http://plant.example/line")
-            if not isinstance(value, ua.DataValue):
-                value = ua.DataValue(ua.Variant(value, kind))
-            await client.get_node(f"ns={index};s={name}").write_value(value)
+from tests.nodes.iot.opcua_process import LINE, PEER, Server, values
 
 
 class Line:
@@ -107,10 +67,6 @@ def server():
     made = Server()
     yield made
     made.kill()
-
-
-def values(*names: str, **more) -> list[dict]:
-    return [{"name": name, "node": LINE + name, **more} for name in names]
 
 
 def is_up(node) -> bool:
@@ -356,6 +312,8 @@ async def test_with_a_wrong_password_nothing_is_written_and_nothing_heard(secure
         ({"values": [{"name": "a", "node": "speed"}]}, "no node id"),
         ({"values": [{"name": "a", "node": "ns=x;i=1"}]}, "no node id"),
         ({"values": [{"name": "a", "node": "g=123"}]}, "no node id"),
+        ({"values": [{"name": "a", "node": "b=abc"}]}, "no node id"),
+        ({"values": [{"name": "a", "node": "i=4294967296"}]}, "at most 4294967295"),
         ({"values": values("a"), "server": {"url": "http://x"}}, "opc.tcp://host:port"),
         ({"values": values("a"), "server": {"url": "opc.tcp://me:secret@x"}}, "no user"),
         ({"values": values("a"), "server": {"security": "sign"}}, "certificate and key"),
@@ -383,4 +341,6 @@ def test_values_travel_and_come_back():
         with pytest.raises(ValueError):
             typed(value, kind)
     assert plain(float("nan")) is None and plain(ua.NodeId("x", 2)) == "ns=2;s=x"
+    assert plain("W\udce4rme") == "W\N{REPLACEMENT CHARACTER}rme" and plain("Wärme") == "Wärme"
+    assert plain(ua.LocalizedText(None)) is None and plain(ua.LocalizedText("Press")) == "Press"
     assert plain(ua.Range(1.0, 2.0)) == {"Low": 1.0, "High": 2.0}
