@@ -70,9 +70,9 @@ class OpcuaBrowse(Node):
     in_ = In(description="asks once")
     out = Out(
         dict,
-        description="nodes: path, node (its id), class, name, also display_name and description where they say more; "
-        "of variables type, readable, writable, value and, when it is not good, status. Or values: name, node. "
-        "cut: whether there are more; deeper: how many nodes at `depth` were not looked into; "
+        description="nodes: path, node (its id), class, name, of variables type, readable, writable and value; where "
+        "there is one display_name, description, unit (of variables above `depth`) and status (of a value that is not good). "
+        "Or values: name, node. cut: whether there are more; deeper: how many nodes at `depth` were not looked into; "
         "errors: node -> why it could not be",
     )
 
@@ -124,7 +124,7 @@ class OpcuaBrowse(Node):
                 raise GiveUp(f"under: {config.server} does not show {under}: {walked.errors[start]}")
             errors = {text_of(written(node, await link.namespaces())): why for node, why in walked.errors.items()}
             walked.found.sort(key=lambda one: _in_order(one.path))
-            nodes = await tree.about(walked.found, values=config.values and config.output == "nodes")
+            nodes = await tree.about(walked, values=config.values and config.output == "nodes")
         listed = {"nodes": nodes} if config.output == "nodes" else {"values": _values(nodes)}
         return listed | {"cut": walked.is_cut, "deeper": walked.deeper} | ({"errors": errors} if errors else {})
 

@@ -54,12 +54,14 @@ class Walked:
         is_cut: there is more than was wanted; or than is looked at.
         deeper: how many nodes, of those that may have something beneath them, were too deep to be looked into.
         errors: node -> why it could not be looked into, or not to the end.
+        units: variable -> the property that has its unit.
     """
 
     found: list[Found] = field(default_factory=list)
     is_cut: bool = False
     deeper: int = 0
     errors: dict[ua.NodeId, str] = field(default_factory=dict)
+    units: dict[ua.NodeId, ua.NodeId] = field(default_factory=dict)
 
 
 class Tree:
@@ -98,6 +100,8 @@ class Tree:
                     if why:
                         walked.errors[node] = why
                     for one in self._found(references, path):
+                        if one.is_property and one.name == "EngineeringUnits":
+                            walked.units[node] = one.node_id
                         if one.node_id in seen or (one.is_property and not properties):
                             continue
                         seen.add(one.node_id)
@@ -161,19 +165,26 @@ class Tree:
                 (answers[at],) = await self._browse_some([ids[at]])
         return answers
 
-    async def about(self, found: Sequence[Found], *, values: bool) -> list[dict[str, Any]]:
-        """What each is, as it travels; of variables with their values, or without."""
+    async def about(self, walked: Walked, *, values: bool) -> list[dict[str, Any]]:
+        """What each that was found is, as it travels; of variables with their values, or without."""
+        found = walked.found
         of_all = [ua.AttributeIds.Description]
         of_variable = [*of_all, ua.AttributeIds.DataType, ua.AttributeIds.ValueRank, ua.AttributeIds.UserAccessLevel]
         if values:
             of_variable.append(ua.AttributeIds.Value)
         wanted = [of_variable if one.node_class == ua.NodeClass.Variable else of_all for one in found]
         asked = [ua.ReadValueId(one.node_id, name) for one, names in zip(found, wanted, strict=True) for name in names]
-        read = iter(await self._read(asked))
-        has = [{name: next(read) for name in names} for names in wanted]
+        answers = iter(await self._read(asked))
+        has = [{name: next(answers) for name in names} for names in wanted]
         kinds = {value_of(one[ua.AttributeIds.DataType]) for one in has if ua.AttributeIds.DataType in one}
         names = await self._names([one for one in kinds if one is not None])
-        return [self._told(one, attributes, names) for one, attributes in zip(found, has, strict=True)]
+        told = [self._told(one, attributes, names) for one, attributes in zip(found, has, strict=True)]
+        of_unit = {at: walked.units[one.node_id] for at, one in enumerate(found) if one.node_id in walked.units}
+        units = await self._read([ua.ReadValueId(one, ua.AttributeIds.Value) for one in of_unit.values()])
+        for at, read in zip(of_unit, units, strict=True):
+            if unit := plain(getattr(value_of(read), "DisplayName", None)):
+                told[at]["unit"] = unit
+        return told
 
     def _told(self, one: Found, has: dict[ua.AttributeIds, ua.DataValue], names: dict[ua.NodeId, str]) -> dict:
         told: dict[str, Any] = {

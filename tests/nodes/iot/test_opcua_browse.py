@@ -74,6 +74,7 @@ async def test_everything_is_listed_once_whatever_the_server_takes_at_once(serve
         "path": "Cell/Robot2/Run", "node": LINE + "run;1", "class": "Variable", "name": "Run", "type": "State",
         "display_name": "Running?", "description": "0 idle, 1 runs", "readable": True, "writable": False, "value": 1,
     }  # fmt: skip
+    assert [(path, one["unit"]) for path, one in by_path.items() if "unit" in one] == [("Cell/Robot1/Joint1", "°")]
     hidden = by_path["Cell/Robot3/Hidden"]
     assert (hidden["readable"], hidden["description"]) == (False, "W\N{REPLACEMENT CHARACTER}rme")
 
