@@ -71,9 +71,9 @@ class OpcuaBrowse(Node):
     out = Out(
         dict,
         description="nodes: path, node (its id), class, name, of variables type, readable, writable and value; where "
-        "there is one display_name, description, unit (of variables above `depth`) and status (of a value that is not good). "
-        "Or values: name, node. cut: whether there are more; deeper: how many nodes at `depth` were not looked into; "
-        "errors: node -> why it could not be",
+        "there is one display_name, description, unit (of variables above `depth`) and status (of values that are not "
+        "good). Or values: name, node. cut: whether there are more; deeper: how many nodes at `depth` were not looked "
+        "into; errors: node -> why it could not be",
     )
 
     async def on_message(self, message: Message) -> Message:
