@@ -15,6 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from flowcore.bus import nats_py  # noqa: F401 - before the others
+
+# isort: split
 import nats.errors
 
 from flowcore.bus.connection import Connection

@@ -19,6 +19,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from flowcore.bus import nats_py  # noqa: F401 - before the others
+
+# isort: split
 import nats.errors
 import nats.js.errors
 from nats.js import JetStreamContext, api

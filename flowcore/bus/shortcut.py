@@ -11,6 +11,9 @@ import asyncio
 import logging
 from typing import Any
 
+from flowcore.bus import nats_py  # noqa: F401 - before the others
+
+# isort: split
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 _MOST_NAMES = 4096

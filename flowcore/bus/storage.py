@@ -18,6 +18,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from flowcore.bus import nats_py  # noqa: F401 - before the others
+
+# isort: split
 import nats.errors
 import nats.js.errors
 from nats.js import JetStreamContext, api

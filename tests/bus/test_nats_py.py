@@ -8,7 +8,7 @@ from flowcore.bus.config import nats_server_program
 
 PROGRAM = """
 import asyncio, sys
-import flowcore.runtime.runner
+import flowcore.runtime.runner, flowcore.runtime.host, flowcore.cli.status
 import nats
 
 assert "aiohttp" not in sys.modules
