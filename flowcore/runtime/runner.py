@@ -31,6 +31,7 @@ from flowcore.node.message import Message
 from flowcore.node.node import Node
 from flowcore.node.tensors import Tensors
 from flowcore.runtime.link import MAX_FRAME, Link
+from flowcore.runtime.linklog import log_to
 from flowcore.runtime.page import DRAINING, READY, RUNNING, STARTING, Page, wire_hash
 from flowcore.runtime.stats import Statistics
 from flowcore.runtime.store import BusValues, GivenUp, record_store
@@ -42,7 +43,6 @@ _BEAT_S = 1.0
 _CONNECT_S = 2.0  # a start does not wait longer for a bus that is away
 _ERRORS_PER_S = 10  # summaries that go to the host; `.error` has them all
 _TURNS_TO_REST = 5
-_LINES_PER_S, _LINES_BURST = 200, 1000  # of the node's log
 STUCK_STATUS, STALE_STATUS = 75, 76
 
 
@@ -79,7 +79,7 @@ class Runner:
         self._ended = loop.create_future()
         self.link = await Link.open(sock, self._on_frame, self._on_host_gone)
         self.page.beat()
-        self._log_to_link()
+        log_to(self.link)
         is_built = False
         try:
             node_class = load_class(self.spec)
@@ -490,47 +490,8 @@ class Runner:
         self._state = state
         self.page.set_state(state)
 
-    def _log_to_link(self) -> None:
-        handler = _LinkHandler(self.link, asyncio.get_running_loop())
-        root = logging.getLogger()
-        root.handlers[:] = [handler]
-        root.setLevel(logging.INFO)
-        logging.getLogger("nats").setLevel(logging.CRITICAL)
-
 
 _WORDS = {STARTING: "starting", READY: "ready", RUNNING: "running", DRAINING: "draining"}
-
-
-class _LinkHandler(logging.Handler):
-    """Log records of the node go over the link; the host writes them down."""
-
-    def __init__(self, link: Link, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
-        self._link, self._loop = link, loop
-        self._allowance, self._at_s, self._dropped = float(_LINES_BURST), time.monotonic(), 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            text = self.format(record)[:8192]
-        except Exception:  # `log.info("%d", "x")` must not fail the handler that says it
-            self.handleError(record)
-            return
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._send, record.levelname.lower(), text)
-
-    def _send(self, level: str, text: str) -> None:
-        """No more than `_LINES_PER_S`: a node that logs at each message must not fill its host's memory."""
-        now_s = time.monotonic()
-        self._allowance = min(_LINES_BURST, self._allowance + (now_s - self._at_s) * _LINES_PER_S)
-        self._at_s = now_s
-        if self._allowance < 1:
-            self._dropped += 1
-            return
-        self._allowance -= 1
-        if self._dropped:
-            dropped, self._dropped = self._dropped, 0
-            self._link.send("log", level="warning", text=f"[{dropped} lines were dropped: more than {_LINES_PER_S}/s]")
-        self._link.send("log", level=level, text=text)
 
 
 def load_class(spec: dict[str, Any]) -> type[Node]:
