@@ -109,6 +109,7 @@ async def start(node_class: type[Node]) -> runner.Runner:
         "inc": 1,
         "bus": {"url": "", "trust": ""},
         "state_key": None,
+        "heartbeat_s": 5.0,
     }
     process = runner.Runner(spec, Page(memoryview(bytearray(SIZE))))
     process.link = Link()  # type: ignore[assignment]

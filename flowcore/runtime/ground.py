@@ -76,6 +76,7 @@ class Ground:
     bus_trust: str
     runner: str
     start_timeout_s: float
+    heartbeat_s: float
     drain_s: float
     clock: Callable[[], str]  # the file by which nodes that start tell the time, moved by hand; "": the real time
     nodes_environ: Mapping[str, str]  # what node processes have in their environment besides
@@ -166,6 +167,7 @@ class Ground:
             "script_socket": self.zygote.path if plan.script else None,
             "embedded_mqtt": self.rights.mqtt(plan.flow, plan.process) if plan.mqtt else None,
             "clock": self.clock(),
+            "heartbeat_s": self.heartbeat_s,
             "data_folder": str(self.folder.absolute() / "nodes" / plan.flow / plan.process.replace(":", "=")),
         }
 

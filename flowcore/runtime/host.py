@@ -177,6 +177,7 @@ class Host:
             bus_trust=self.bus.trust,
             runner=self.options.runner,
             start_timeout_s=self.options.start_timeout_s,
+            heartbeat_s=self.options.heartbeat_s,
             drain_s=self.options.drain_s,
             clock=lambda: self.clock,
             nodes_environ=self.options.nodes_environ,

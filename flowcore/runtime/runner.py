@@ -39,7 +39,7 @@ from flowcore.runtime.wiring import Wiring
 from flowcore.wires.out_port import Kept
 from flowcore.wires.receipt import Receipt
 
-_BEAT_S = 1.0
+_BEAT_S, _REST_S = 1.0, 2.0  # between two beats, and where nothing happens
 _CONNECT_S = 2.0  # a start does not wait longer for a bus that is away
 _ERRORS_PER_S = 10  # summaries that go to the host; `.error` has them all
 _TURNS_TO_REST = 5
@@ -61,6 +61,9 @@ class Runner:
         self.spec, self.page = spec, page
         self.flow, self.node_id = spec["flow"], spec["node"]
         self._mode = spec.get("mode", "run")
+        longest_s = spec["heartbeat_s"] / 2.5  # of them two may be late, and still the host sees one in time
+        self._beat_s, self._rest_s = min(_BEAT_S, longest_s), min(_REST_S, longest_s)
+        self._rests = False
         self.clock = FlowClock(spec["clock"]) if spec.get("clock") else Clock()
         self._ended: asyncio.Future[int] | None = None
         self._state = STARTING
@@ -98,7 +101,7 @@ class Runner:
         self._set_state(READY)
         self.page.beat()  # the first: an `on_start` that took long was no silence
         self.link.send("ready")
-        loop.call_later(_BEAT_S, self._beat)
+        self._next_beat = loop.call_later(self._beat_s, self._beat)
         status = await self._ended
         await self.link.flush()
         return status
@@ -121,6 +124,7 @@ class Runner:
             spec, self.connection, node_class.inputs, self._take, self._on_reject, self.tensors, self.clock
         )
         self.wiring.outside.on_malformed = self._on_malformed
+        self.wiring.on_active = self._on_active
         self._given_up = GivenUp(self.connection, self.flow, self.node_id)
         self.engine = Engine(
             node_class,
@@ -474,17 +478,29 @@ class Runner:
     def leave(self, slot: int | None, handled: int = 1) -> None:
         self.page.leave(slot, handled)
 
-    # -- each second ----------------------------------------------------------------------------------------------
+    # -- beats ----------------------------------------------------------------------------------------------------
 
     def _beat(self) -> None:
         self.page.beat()
-        asyncio.get_running_loop().call_later(_BEAT_S, self._beat)  # first: statistics that fail are no reason to die
+        # Before the rest: statistics that fail are no reason to die.
+        self._beat_after(self._rest_s if self._rests else self._beat_s)
         self.tensors.trim()
         body = self._statistics.due(
             self._mode if self._state == RUNNING and self._mode != "run" else _WORDS[self._state]
         )
+        self._rests = body is None
         if body is not None:
             self._publish_event("stats", body)
+
+    def _beat_after(self, seconds: float) -> None:
+        self._next_beat = asyncio.get_running_loop().call_later(seconds, self._beat)
+
+    def _on_active(self) -> None:
+        """Something goes out again: who looks sees it in a second."""
+        if self._rests:
+            self._rests = False
+            self._next_beat.cancel()
+            self._beat_after(self._beat_s)
 
     def _set_state(self, state: int) -> None:
         self._state = state

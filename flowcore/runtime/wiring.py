@@ -80,6 +80,7 @@ class Wiring:
             deliver=take,
             is_open=lambda wire: wire in self.ins.values(),
         )
+        self.on_active: Callable[[], None] = lambda: None  # something is said after a time of silence
         self.on_new_port: Callable[[OutPort], None] = lambda port: None  # a hidden one, wired while the node runs
         self._origin = Origin(self.flow, self.node, self.inc)
         self._ack_of: dict[str, OutWire] = {}
@@ -412,7 +413,9 @@ class Wiring:
     def _publish(self, subject: str, data: bytes) -> bool:
         if not self.is_live:
             return False
-        self._arm(TICK_S)
+        if self._tick_at is None:
+            self.on_active()
+            self._arm(TICK_S)
         return self.connection.publish(subject, data)
 
     def _on_live(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:

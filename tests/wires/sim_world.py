@@ -327,6 +327,7 @@ class World:
             **self._ends(process.node, process.replica),
             "inc": process.inc,
             "bus": {"url": "sim", "trust": ""},
+            "heartbeat_s": 5.0,
             "state_key": f"{FLOW}.{process.name.replace('#', '=')}",
         }
 
