@@ -156,23 +156,20 @@ class Ledger:
 
     def lock_read(self, slot: int) -> bool:
         """Hold a slot; False while its owner writes it."""
-        return self._lock(fcntl.F_RDLCK, slot)
+        return lock(self.fd, fcntl.F_RDLCK, slot)
 
     def lock_write(self, slot: int, slots: int = 1) -> bool:
         """Owner only: False while another process holds one of the slots."""
-        return self._lock(fcntl.F_WRLCK, slot, slots)
+        return lock(self.fd, fcntl.F_WRLCK, slot, slots)
 
     def unlock(self, slot: int, slots: int = 1) -> None:
         """Let go."""
-        self._lock(fcntl.F_UNLCK, slot, slots)
+        lock(self.fd, fcntl.F_UNLCK, slot, slots)
 
     def is_held(self, slot: int) -> bool:
         """Owner only: whether another process holds a slot."""
         asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, slot, 1, 0)
         return _FLOCK.unpack(fcntl.fcntl(self.fd, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK
-
-    def _lock(self, kind: int, slot: int, slots: int = 1) -> bool:
-        return lock(self.fd, kind, slot, slots)
 
 
 def _check(mapped: mmap.mmap, pool: int, size: int) -> None:

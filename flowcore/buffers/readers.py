@@ -35,7 +35,8 @@ class OpenPool(Slots):
         Raises:
             BufferExpired: it was written again.
         """
-        self._settle()
+        if self._gone:
+            self._settle()
         ledger = self.ledger
         try:
             with self._lock:
@@ -50,7 +51,8 @@ class OpenPool(Slots):
                             ledger.unlock(slot)
                 raise BufferExpired(f"slot {slot} of pool {self.id:016x} was written again")
         finally:
-            self._settle()
+            if self._gone:
+                self._settle()
 
     def close_if_unused(self) -> bool:
         """Unmap unless something here refers to a slot."""
