@@ -5,6 +5,7 @@ lost from some point on; what a killed process had written still arrives, up to 
 """
 
 import asyncio
+import functools
 import json
 import re
 from collections.abc import Callable
@@ -141,7 +142,7 @@ class Connection:
         regex = re.escape(subject).replace(r"\*", "[^.]+").replace(r"\>", ">")
         if regex.endswith(">"):
             regex = regex[:-1] + ".+"
-        matches = re.compile(regex).fullmatch
+        matches = functools.cache(re.compile(regex).fullmatch)  # the same few subjects, a million times
         self._transmit(lambda: self.subscribed.__setitem__(subject, (matches, callback)))
 
     async def unsubscribe(self, subject: str) -> None:
