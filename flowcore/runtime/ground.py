@@ -82,6 +82,7 @@ class Ground:
     nodes_environ: Mapping[str, str]  # what node processes have in their environment besides
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2 * (os.cpu_count() or 2)))
     _instances: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)  # what was published last
+    _shown_faults: set[tuple[str, str]] = field(default_factory=set)  # flow and process whose badge tells of an end
     fork_servers: dict[tuple[str, tuple[str, ...]], ForkServer] = field(default_factory=dict)
 
     # Types
@@ -257,6 +258,7 @@ class Ground:
         if what == "running":
             self.handovers.forget(plan.flow, plan.process)
             self._tell_of_failed_consumers(supervised)
+            self._show_again(supervised)
             return
         if what in ("failed", "recovered"):
             self._tell_producers(supervised, failed=what == "failed")
@@ -333,8 +335,19 @@ class Ground:
 
     def _show(self, plan: ProcessPlan, what: str, text: str) -> None:
         """A badge that the process itself cannot show any more."""
+        self._shown_faults.add((plan.flow, plan.process))
         badge = {"ts": time.time_ns(), "text": f"{what}: {text}"[:200], "kind": "error", "process": plan.process}
         self._publish(plan, "status", badge)
+
+    def _show_again(self, supervised: Supervised) -> None:
+        """It runs: what was shown of its end is no longer so, also where the new process has nothing to say."""
+        plan = supervised.plan
+        if (plan.flow, plan.process) in self._shown_faults:
+            self._shown_faults.discard((plan.flow, plan.process))
+            text, kind = supervised.badge
+            badge = {"ts": time.time_ns(), "text": text, "kind": kind or "ok", "process": plan.process}
+            self._publish(plan, "status", badge)
+            self._show_instances(plan)
 
     def _show_instances(self, plan: ProcessPlan) -> None:
         """What the instances show that this process stands in, where that has changed: as badges of theirs."""

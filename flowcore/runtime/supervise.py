@@ -451,6 +451,7 @@ class Supervised:
         verdict = self._intensity.died(time.monotonic(), tries, progress)
         self.restarts += 1
         self.reason = how
+        self.badge = ("", "")  # what it said is over; the next one says what is
         if verdict.failed:
             self._fail(f"{how}; restarted too often, given up")
             return
@@ -462,6 +463,7 @@ class Supervised:
 
     def _start_failed(self, error: StartFailed) -> None:
         self.reason, self.traceback = error.error, error.traceback
+        self.badge = ("", "")
         verdict = self._intensity.died(time.monotonic(), 0, False)
         if error.permanent or verdict.failed:
             self._fail(error.error)

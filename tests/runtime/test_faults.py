@@ -9,6 +9,7 @@ import pytest
 from line_flow import chain, lines_of, pids, until
 
 from flowcore.bus.bucket import Bucket
+from flowcore.bus.envelope import unpack
 from flowcore.runtime.host import Host
 from flowcore.runtime.options import HostOptions
 
@@ -30,6 +31,17 @@ async def test_the_death_of_the_fork_server_is_survived(host, tmp_path):
     assert server.pid not in (first, None)
     seen = await lines_of(out, len(out.read_text().split()) + 50)
     assert set(seen) == set(range(1, int(max(seen)) + 1))
+
+
+async def test_a_badge_about_a_crash_goes_when_the_node_runs_again(host, tmp_path):
+    """Also where the new process says nothing of itself."""
+    badges = []
+    await host.bus.connection.subscribe("flow.line.add.status", lambda _subject, data, *_: badges.append(unpack(data)))
+    await host.deploy(chain(tmp_path / "out", count=SLOW), "line.json")
+    os.kill(pids(host)["add"], signal.SIGKILL)
+    await until(lambda: len(badges) > 1)
+    assert badges[0]["kind"] == "error" and "SIGKILL" in badges[0]["text"]
+    assert (badges[1]["text"], badges[1]["kind"]) == ("", "ok")
 
 
 async def test_a_process_that_stands_still_is_replaced(make_host, tmp_path):
