@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_A_TURN = 256
 _MOST_A_BATCH = 60  # each has a slot of the supervisor's page
+_LONGEST_BATCH_S = 0.02  # of a script: what it has made must not wait for what comes behind
 _TRIES = 3  # deaths of a process after which the message in its handler is given up
 _SUSPECT_TURNS = 4096
 _SETTLE_S = 0.5  # how long a suspect waits until what was handled before it is acked
@@ -53,7 +54,10 @@ class Turns:
         self.bypass_to: str | None = None
         self.suspects: dict[tuple[int, int, int], int] = {}  # (page hash, epoch, seq) -> deaths
         self._suspect_turns = _SUSPECT_TURNS
+        self._is_paced = engine.node.script and self._handling.takes_batches
         self._most = _MOST_A_BATCH if self._handling.takes_batches else _MOST_A_TURN
+        if self._is_paced:
+            self._most = 1  # until one has shown how long it takes
         self.busy = 0
         self.on_gave_up: Any = lambda work: None
 
@@ -185,6 +189,10 @@ class Turns:
                 done.append(works[0])
             elif self.bypass_to is not None:
                 await self._handling.bypass(works, done, self.bypass_to)
+            elif self._is_paced:
+                begun_s = time.perf_counter()
+                await self._handling.batch(works, done, thread)
+                self._pace(len(works), time.perf_counter() - begun_s)
             elif self._handling.takes_batches:
                 await self._handling.batch(works, done, thread)
             else:
@@ -198,6 +206,11 @@ class Turns:
             # The supervisor forgets its tries only when it cannot come again: its ack is on its way.
             await self._settle(works[0])
             self.on_gave_up(works[0])
+
+    def _pace(self, handled: int, took_s: float) -> None:
+        """Take as many next as a script does in 20 ms: results and acks of a batch go out together, at its end."""
+        fits = int(handled * _LONGEST_BATCH_S / max(took_s, 1e-6))
+        self._most = max(1, min(fits, 4 * handled, _MOST_A_BATCH))
 
     def _end_turn(self, done: list[Any], thread: HandlerThread) -> None:
         self._engine.emitter.flush()

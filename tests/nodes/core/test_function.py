@@ -54,6 +54,15 @@ async def test_a_number_of_outputs_is_counted(function):
         assert await node.sent(1, "out2") == [9]
 
 
+async def test_what_a_slow_script_made_does_not_wait_for_what_is_behind_it(function):
+    """Messages that arrived together: the result of each is sent before the script begins the next."""
+    async with function("begun = time.time_ns()\ntime.sleep(0.05)\nreturn begun") as node:
+        await node.put(*range(4))
+        begun = await node.sent(4)
+        sent = [message.ts_ns for message in node.messages()]
+        assert all(out < later for out, later in zip(sent, begun[1:], strict=False)), (begun, sent)
+
+
 async def test_node_send_and_yield(function):
     """What was sent is what the message was at that moment; a generator sends each it yields."""
     script = "for k in range(2):\n    msg.payload = k\n    node.send(msg)\nnode.send('x', 'out')\nyield 'y'\nyield msg"
