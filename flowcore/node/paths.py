@@ -184,11 +184,14 @@ class MessagePath:
             raise BadPath(f"path {self.text!r}: the topic is a text, it has no parts")
 
     def set(self, message: Message, value: Any) -> None:
-        """Put a value there, in this message; what it was made from stays as it is.
+        """Put a value there, in this message; what it was made from stays as it is. Nothing empties topic and meta.
 
         Raises:
             PathError: nothing can be put there; a topic that is no text, a meta that is no map.
         """
+        if value is None and not self.rest:
+            self.delete(message)
+            return
         new = set_in(getattr(message, self.root), self.rest, value)
         if self.root == "topic" and not isinstance(new, str):
             raise PathError(f"the topic is a text, got {_kind(new)}")

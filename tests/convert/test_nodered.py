@@ -1,6 +1,7 @@
 """Exports of Node-RED become flows that can be deployed, and nothing in them is lost without a word."""
 
 import json
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -63,15 +64,33 @@ def test_the_flows_are_valid(export, types):
 
 
 @pytest.mark.parametrize("export", EXPORTS, ids=lambda path: path.stem)
-def test_every_node_stands_where_it_stood_under_its_name(export):
-    """Also those that could not be turned."""
+def test_every_node_is_there_under_its_name_and_stands_on_no_other(export):
+    """Also those that could not be turned, and what was made besides; ours are wider than theirs."""
     imported = turn(export.read_text(encoding="utf-8"))
-    placed = set()
+    names = set()
     for document in imported.flows:
         for scope in (document, *document.get("subflows", {}).values()):
-            placed |= {(node.get("name", ""), node["ui"]["x"], node["ui"]["y"]) for node in scope["nodes"]}
-    missing = [node for node in nodes_of(export) if (node.get("name", ""), node["x"], node["y"]) not in placed]
-    assert not missing
+            names |= {node.get("name", "") for node in scope["nodes"]}
+            for one, other in combinations(sorted(scope["nodes"], key=lambda node: node["ui"]["x"]), 2):
+                width = 20 if one["type"] == "core/junction" else 160
+                apart = other["ui"]["x"] - one["ui"]["x"], abs(other["ui"]["y"] - one["ui"]["y"])
+                assert apart[0] >= width or apart[1] >= 34, (one["id"], other["id"])
+    assert {node.get("name", "") for node in nodes_of(export)} <= names
+
+
+def test_what_is_made_besides_stands_between_its_neighbours():
+    """In a column of its own, so that wires run from left to right."""
+    place = {"z": "t", "type": "http in", "method": "get", "x": 100}
+    export = [
+        {"id": "t", "type": "tab"},
+        {"id": "a", "name": "a", **place, "y": 40, "url": "/a", "wires": [["b"]]},
+        {"id": "b", "name": "b", "z": "t", "type": "debug", "x": 260, "y": 40},
+        {"id": "c", "name": "c", "z": "t", "type": "inject", "x": 120, "y": 100, "wires": [["d"]]},
+        {"id": "d", "name": "d", "z": "t", "type": "debug", "x": 260, "y": 100},
+    ]
+    (document,) = turn(json.dumps(export)).flows
+    at = {node["id"]: (node["ui"]["x"], node["ui"]["y"]) for node in document["nodes"]}
+    assert at == {"a": (80, 43), "a-request": (300, 43), "b": (556, 43), "c": (112, 133), "d": (556, 133)}
 
 
 @pytest.mark.skipif(not SHIPPED.exists(), reason="Node-RED is not installed here: make parity brings it")

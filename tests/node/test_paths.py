@@ -64,3 +64,11 @@ def test_only_the_users_parts_can_be_set():
         MessagePath("topic.x").check_writable()
     with pytest.raises(PathError, match="topic is a text"):
         MessagePath("topic").set(Message(1), 5)
+
+
+def test_nothing_empties_topic_and_meta():
+    """An error that came without a message has neither; what is set from it is empty."""
+    message = Message(1, "t", {"a": 1})
+    MessagePath("topic").set(message, None)
+    MessagePath("meta").set(message, None)
+    assert (message.topic, message.meta) == ("", {})

@@ -12,12 +12,12 @@ from flowcore.convert.nodered.names import Names
 from flowcore.convert.nodered.node import Given, Turned
 from flowcore.convert.nodered.nodes import BY_TYPE
 from flowcore.convert.nodered.placeholder import placeholder, placeholder_note, without_counterpart
+from flowcore.convert.nodered.places import Columns
 from flowcore.convert.nodered.resources import resource_of
 from flowcore.convert.nodered.scope import Around, Placed
 
 Document = dict[str, Any]
 _NOT_IN_FORM = ("its settings are not in the form that Node-RED gives them", "open it in Node-RED and export again")
-_STEP = 40  # canvas units that a further node, made for one of theirs, stands lower
 
 
 class Part:
@@ -37,6 +37,8 @@ class Part:
         self.env: dict[str, Any] = {}
         self._resource_names: dict[str, str] = {}
         self._ends: dict[str, tuple[str, list[str]]] = {}  # Node-RED's id -> our input, our outputs ("node.port")
+        self._columns = Columns()
+        self._stands: list[tuple[Document, Raw, int]] = []  # what is placed when all columns are known: how far behind
 
     def tell(self, kind: Any, why: str, instead: str = "") -> None:
         """A finding about the tab or subflow itself."""
@@ -52,6 +54,8 @@ class Part:
             self._turn(node)
         for node in self.scope.nodes:
             self._wire(node)
+        for ui, raw, at in self._stands:
+            ui |= self._columns.node(raw, at)
         self._group()
 
     def _turn(self, raw: Raw) -> None:
@@ -77,6 +81,7 @@ class Part:
             chain.append((self.placed.names.take(f"{id}-{after}"), type, config))
         first = [(self.placed.names.take(f"{id}-{before}"), type, config) for before, type, config in made.before]
         chain = [*first, *chain]
+        self._columns.make(raw, len(first), len(made.then))
         for at, (one, type, config) in enumerate(chain):
             node: Document = {"id": one, "type": type}
             if given.name and one == id:
@@ -89,7 +94,8 @@ class Part:
                 node["disabled"] = True
             if raw.get("g") in self.placed.groups:
                 node["group"] = self.placed.groups[str(raw["g"])]
-            node["ui"] = _ui(raw, (at - len(first)) * _STEP)
+            node["ui"] = _ui(raw)
+            self._stands.append((node["ui"], raw, at - len(first)))
             if note and one == id:
                 node["note"] = "\n\n".join(note)
             self.nodes.append(node)
@@ -135,7 +141,7 @@ class Part:
             group: Document = {"id": self.placed.groups[str(raw["id"])]}
             if raw.get("name"):
                 group["name"] = str(raw["name"])[:200]
-            group["ui"] = {key: raw[key] for key in ("x", "y", "w", "h", "style") if key in raw}
+            group["ui"] = self._columns.frame(raw) | {key: raw[key] for key in ("style",) if key in raw}
             if raw.get("info"):
                 group["note"] = str(raw["info"])
             self.groups.append(group)
@@ -188,8 +194,7 @@ class Part:
     def _speak(self, status: Raw) -> None:
         """What comes to the subflow's status output is what its instances show."""
         id = self.placed.names.take("status")
-        place = {key: status[key] for key in ("x", "y") if key in status}
-        self.nodes.append({"id": id, "type": "core/subflow-status", "ui": place})
+        self.nodes.append({"id": id, "type": "core/subflow-status", "ui": self._columns.node(status)})
         for wire in status.get("wires") or []:
             if end := self._leaves(wire):
                 self.wires.append({"from": end, "to": f"{id}.in"})
@@ -212,8 +217,9 @@ def _ports(stem: str, ports: list[Raw]) -> list[tuple[str, Raw]]:
     return [(f"{stem}{number}", port) for number, port in enumerate(ports, 1)]
 
 
-def _ui(raw: Raw, lower: int) -> dict[str, Any]:
-    ui: dict[str, Any] = {"x": raw.get("x", 0), "y": raw.get("y", 0) + lower}
+def _ui(raw: Raw) -> dict[str, Any]:
+    """How a node is drawn; its place is seen to later."""
+    ui: dict[str, Any] = {"x": 0, "y": 0}
     if raw.get("icon"):
         ui["icon"] = raw["icon"]
     if raw.get("l") is False:

@@ -30,7 +30,11 @@ class MqttOut(Connects):
             "where the topic comes from the message",
         )
         qos: Literal[0, 1, 2] = field(1, description="Quality of service: 0 at most, 1 at least, 2 exactly once")
-        retain: bool = field(False, dynamic=True, description="The broker keeps the newest for later subscribers")
+        retain: bool = field(
+            False,
+            dynamic=True,
+            description="The broker keeps the newest for later subscribers; taken from a message that has none: no",
+        )
         format: formats.Format = field("auto", description="auto: bytes and text as they are, all else as JSON")
 
     in_ = In(Any, "What to publish")
@@ -56,9 +60,15 @@ class MqttOut(Connects):
         try:
             topic = self._check(self.setting("topic", message) or message.topic)
             data = formats.write(message.payload, self.config.format)
-            await self._link.publish(topic, data, self.config.qos, bool(self.setting("retain", message)))
+            await self._link.publish(topic, data, self.config.qos, self._is_retained(message))
         except (ValueError, LookupError) as error:
             self.report(error, message)
+
+    def _is_retained(self, message: Message) -> bool:
+        try:
+            return bool(self.setting("retain", message))
+        except LookupError:
+            return False  # most messages say nothing of it
 
     def _check(self, topic: str) -> str:
         """The topic, if it may be published to.

@@ -170,3 +170,14 @@ async def test_retain(broker):
         await node.put("on")
     async with listening(broker) as heard:
         assert await heard(1) == [("actuators/fan", b"on")]
+
+
+async def test_retain_from_the_message_is_no_where_the_message_says_nothing(broker):
+    """As `msg.retain` in Node-RED: the message goes out all the same."""
+    async with (
+        drive(MqttOut, broker=broker.config, topic="actuators/fan", retain={"$message": "meta.retain"}) as node,
+        listening(broker) as heard,
+    ):
+        await node.put("on")
+        assert await heard(1) == [("actuators/fan", b"on")]
+        assert node.errors == []
