@@ -92,7 +92,9 @@ class Runner:
         except BaseException as e:
             text = f"{type(e).__name__}: {e}"
             # What is wrong with the code or the config stays wrong; what `on_start` could not reach may come back.
-            permanent = not is_built or isinstance(e, (ImportError, SyntaxError))
+            permanent = (
+                not is_built or isinstance(e, (ImportError, SyntaxError)) or bool(getattr(e, "is_permanent", False))
+            )
             self.link.send("fail", error=text, permanent=permanent, traceback=traceback.format_exc()[-8192:])
             await self.link.flush()
             return 1

@@ -41,6 +41,11 @@ class ScriptPaused(ScriptError):
 class ScriptRefused(ScriptError):
     """The script does not compile, or its `on_start` failed."""
 
+    @property
+    def is_permanent(self) -> bool:
+        """Whether the same script would be refused again."""
+        return self.type == "SyntaxError"
+
 
 class SandboxMissing(ScriptError):
     """Layers of the sandbox are missing on this machine; `missing` names them."""

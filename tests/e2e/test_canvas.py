@@ -1,5 +1,7 @@
 """Choosing and placing nodes, junctions and links, tabs, and the clipboard, with mouse and keyboard."""
 
+from itertools import combinations
+
 import pytest
 
 from tests.e2e.hands import command, deploy, document, drag, expect, middle, node, take_in, wire
@@ -115,6 +117,28 @@ async def test_nodes_are_cut_here_and_pasted_in_another_flow_and_another_window(
     await node(window, "hot").wait_for()
     await window.keyboard.press("Control+v")
     await expect(wire(window, "hot-2.out1>show-2.in")).to_have_count(1)
+
+
+async def test_a_first_node_stays_where_it_is_dropped_and_a_copy_comes_to_the_mouse(page):
+    await page.get_by_role("button", name="Add a flow").click()
+    await expect(page.get_by_text("Drag a node here")).to_be_visible()
+    await drag(page, await middle(page.locator('.palette-node[data-type="core/debug"]')), (400, 250))
+    x, y = await middle(node(page, "debug"))
+    assert abs(x - 400) < 60 and abs(y - 250) < 20
+    await node(page, "debug").click()
+    await page.keyboard.press("Control+c")
+    await page.mouse.move(500, 450)
+    await page.keyboard.press("Control+v")
+    box = await node(page, "debug-2").bounding_box()
+    assert abs(box["x"] - 500) <= 20 and abs(box["y"] - 450) <= 20
+
+
+async def test_nodes_of_a_flow_written_by_hand_stand_apart(page):
+    """It says nothing of places."""
+    nodes = [{"id": one, "type": "core/debug"} for one in ("a", "b", "c")]
+    await take_in(page, id="bare", nodes=nodes, wires=[{"from": "a.out", "to": "b.in"}])
+    places = [await middle(node(page, one)) for one in ("a", "b", "c")]
+    assert all(abs(x - u) > 160 or abs(y - v) > 34 for (x, y), (u, v) in combinations(places, 2))
 
 
 async def test_a_node_that_is_there_is_dropped_into_a_wire_and_taken_out_again(page):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.hands import choose, deploy, document, expect, node
+from tests.e2e.hands import choose, deploy, document, expect, node, take_in
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e")]
 
@@ -243,3 +243,18 @@ async def test_a_wire_shows_its_last_message_and_an_error_the_one_that_caused_it
     await first.locator("summary").click()
     await expect(first.locator("pre")).to_contain_text("no good")
     await page.get_by_role("button", name="Clear").click()
+
+
+async def test_a_node_that_failed_is_among_the_errors_until_it_runs(page, runtime):
+    """Its badge tells why, and is taken back."""
+    bad = {"id": "f", "type": "core/function", "config": {"script": "if x\n  y"}, "ui": {"x": 60, "y": 60}}
+    await take_in(page, id="wrong", nodes=[bad])
+    await page.get_by_role("button", name="Deploy", exact=True).click()
+    await page.get_by_role("tab", name="Errors").click()
+    await expect(page.get_by_label("Failed nodes")).to_contain_text("line 1: SyntaxError")
+    await expect(node(page, "f")).to_contain_text("failed: ")
+    async with runtime.program() as http:
+        document = {"flowcore": 1, "id": "wrong", "nodes": [{**bad, "config": {"script": "return msg"}}]}
+        await (await http.post("/api/deploy", json={"documents": [{"document": document}]})).read()
+    await expect(page.get_by_label("Failed nodes").locator("li")).to_have_count(0)
+    await expect(node(page, "f").locator(".node-under")).to_have_text("")

@@ -1,6 +1,7 @@
 /** REST calls. An answer that is an error is thrown as `Refused`, with what to do. */
 
 import type { Deployed, Example, FlowDoc, FlowSummary, Json, NodeType, Revision, TryAnswer, TryAsk } from "./types";
+import { placed } from "../model/places";
 
 export class Refused extends Error {
   constructor(
@@ -52,7 +53,9 @@ export const api = {
   flows: () => call<{ flows: FlowSummary[] }>("GET", "/flows").then((said) => said.flows),
   types: () => call<{ types: NodeType[]; problems: string[] }>("GET", "/types"),
   flow: (flow: string, revision?: number) =>
-    call<Revision>("GET", `/flows/${flow}${revision === undefined ? "" : `?revision=${revision}`}`),
+    call<Revision>("GET", `/flows/${flow}${revision === undefined ? "" : `?revision=${revision}`}`).then((said) =>
+      said.document ? { ...said, document: placed(said.document) } : said,
+    ),
   revisions: (flow: string) =>
     call<{ revisions: Revision[] }>("GET", `/flows/${flow}/revisions`).then((r) => r.revisions),
   rollback: (flow: string, revision: number) => call<Deployed>("POST", `/flows/${flow}/rollback`, { revision }),

@@ -29,6 +29,7 @@ import { MiniMap } from "./MiniMap";
 import { NodeMenu, WireMenu } from "./NodeMenu";
 import { NodeView } from "./NodeView";
 import { draggedTo, middleOf, notInside, put, toggled, wireUnder } from "./pick";
+import { point } from "./pointer";
 import { QuickAdd } from "./QuickAdd";
 import { CommentView, GroupView, JunctionView, PortView } from "./SmallViews";
 import { useDrawing } from "./useDrawing";
@@ -43,6 +44,8 @@ const READABLE = 0.6; // a flow that is larger than the window opens at its corn
 const seen = new Map<string, Viewport>(); // where one was in each flow
 
 const isStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+const isPane = (event: MouseEvent) => /react-flow__pane|\bgroup\b/.test(String((event.target as Element).className));
 
 const NO_EDGES: Edge<WireData>[] = [];
 
@@ -84,6 +87,7 @@ function Drawn() {
     const before = seen.get(path);
     const look = async () => {
       if (before) return setViewport(before);
+      if (!wanted.length) return setViewport({ x: 0, y: 0, zoom: 1 }); // a fit would wait for the first node, and move it
       await fitView({ maxZoom: 1, padding: 0.15 });
       const { x, y } = getNodesBounds(getNodes());
       if (getZoom() < READABLE) await setViewport({ x: 40 - x * READABLE, y: 40 - y * READABLE, zoom: READABLE });
@@ -215,7 +219,11 @@ function Drawn() {
       ref={canvas}
       onDragOver={(event) => event.preventDefault()}
       onDrop={drop}
-      onDoubleClick={(event) => /react-flow__pane|\bgroup\b/.test((event.target as Element).className) && add(event)}
+      onDoubleClick={(event) => isPane(event) && add(event)}
+      onMouseMove={(event) =>
+        point(isPane(event) ? screenToFlowPosition({ x: event.clientX, y: event.clientY }) : null)
+      }
+      onMouseLeave={() => point(null)}
       data-testid="canvas"
     >
       <ReactFlow<CanvasNode, Edge<WireData>>
@@ -280,6 +288,7 @@ function Drawn() {
         <WireLabels />
         <LinkLines />
       </ReactFlow>
+      {!nodes.length && <p className="canvas-hint">Drag a node here, or double-click and type its name.</p>}
       <Breadcrumb />
       {adding && (
         <QuickAdd

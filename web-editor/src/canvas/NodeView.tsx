@@ -27,6 +27,7 @@ export const NodeView = memo(function NodeView({ data, selected }: NodeProps & {
   const me = useLive((now) => now.me);
   const here = others.filter((one) => one.number !== me && one.flow === flow && one.node === def.id);
   const rows = Math.max(ports.inputs.length, ports.outputs.length, 1);
+  const says = mark === "running" ? badge?.text : undefined;
   const reason = Object.values(states).find((one) => one.reason)?.reason;
   const classes = [
     "node",
@@ -43,7 +44,9 @@ export const NodeView = memo(function NodeView({ data, selected }: NodeProps & {
       data-node={def.id}
     >
       <Icon name={data.icon} title={data.title} category={data.category} />
-      <span className="node-name">{def.name || (isInstance ? data.title : def.id)}</span>
+      <span className={rows > 1 ? "node-name is-tall" : "node-name"} style={besides(ports)}>
+        {def.name || (isInstance ? data.title : def.id)}
+      </span>
       {data.hasButton && !def.disabled && (
         <button
           className="node-button nodrag"
@@ -91,8 +94,8 @@ export const NodeView = memo(function NodeView({ data, selected }: NodeProps & {
           mark !== "none" && (
             <>
               <i className={`dot is-${mark}`} />
-              <span className={badge && mark === "running" ? `badge is-${badge.kind}` : ""} title={reason}>
-                {mark === "running" ? badge?.text : mark === "failed" && reason ? `failed: ${reason}` : mark}
+              <span className={badge && mark === "running" ? `badge is-${badge.kind}` : ""} title={reason || says}>
+                {mark === "running" ? says : mark === "failed" && reason ? `failed: ${reason}` : mark}
               </span>
             </>
           )
@@ -106,6 +109,15 @@ export const NodeView = memo(function NodeView({ data, selected }: NodeProps & {
     </div>
   );
 });
+
+const LETTER = 5; // of a port's name, about
+
+/** Room for the names of ports, which are shown where there are several. */
+function besides({ inputs, outputs }: NodeData["ports"]) {
+  const room = (side: Port[]) =>
+    side.length > 1 ? { px: 8 + LETTER * Math.max(...side.map((port) => port.name.length)) } : null;
+  return { paddingRight: room(outputs)?.px, paddingLeft: room(inputs)?.px };
+}
 
 /** The ports of one side. While a wire is drawn, those that it does not fit are dimmed and say why. */
 function Ends({ ports, side, rows, node }: { ports: Port[]; side: "source" | "target"; rows: number; node: string }) {

@@ -1,6 +1,6 @@
 /** The top: flows as tabs, how the runtime is, undo, and Deploy. */
 
-import { useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { api } from "../api/http";
 import type { FlowDoc } from "../api/types";
 import {
@@ -91,9 +91,13 @@ function Tabs() {
   const active = useEditor((state) => state.active);
   const [menu, setMenu] = useState<string | null>(null);
   const [naming, setNaming] = useState<string | null>(null);
+  const list = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    list.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [active, order]);
   return (
     <div className="tabs">
-      <div role="tablist" aria-label="Flows">
+      <div role="tablist" aria-label="Flows" ref={list}>
         {order.map((id) => {
           const tab = tabs[id];
           if (!tab) return null;

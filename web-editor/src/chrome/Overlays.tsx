@@ -132,10 +132,13 @@ export function Stale() {
     <DiffView
       title={`${stale.flow} was deployed by somebody else (revision ${stale.revision})`}
       before={stale.theirs}
+      sides={["as it runs now", "after a merge"]}
       after={merged.flow}
       changes={difference(stale.theirs, merged.flow)}
     >
-      {merged.conflicts.length > 0 && <span className="field-error">both changed: {merged.conflicts.join(", ")}</span>}
+      {merged.conflicts.length > 0 && (
+        <span className="field-error">both changed {merged.conflicts.join(", ")}: a merge takes yours</span>
+      )}
       <button className="is-main" onClick={() => void settle("merge")}>
         Merge
       </button>

@@ -1,9 +1,10 @@
 /** Copy, cut and paste: through the system's clipboard, so also into another window or a file, and beside it for browsers that deny it. */
 
 import { CLIP, clip, paste, read, type Clip } from "../model/clip";
-import { GRID, placeOf } from "../model/flow";
+import { GRID, NODE_HEIGHT, placeOf, snap } from "../model/flow";
 import { edit, openDialog, openPath, select, shownFlow, toast, useEditor } from "../state/editor";
 import { notInside } from "../canvas/pick";
+import { takePointed } from "../canvas/pointer";
 
 const KEPT = "flowcore.clipboard";
 let pasted = 0;
@@ -33,7 +34,7 @@ export async function pasteNow() {
   pasteClip(found.clip, ++pasted);
 }
 
-/** Put nodes into what is shown, a little beside where they came from so that they do not lie on them. */
+/** Put nodes into what is shown: where the mouse points to nothing, else below where they came from. */
 export function pasteClip(clipped: Clip, times = 1) {
   const state = useEditor.getState();
   const flow = shownFlow(state);
@@ -42,7 +43,11 @@ export function pasteClip(clipped: Clip, times = 1) {
   const why = clipped.nodes.map((node) => notInside(flow, node.type, template)).find(Boolean);
   if (why) return toast("error", "This subflow cannot stand here", [why]);
   const corner = clipped.nodes.map(placeOf).reduce((a, b) => ({ x: Math.min(a.x, b.x), y: Math.min(a.y, b.y) }));
-  const at = { x: corner.x + times * GRID * 2, y: corner.y + times * GRID * 2 };
+  const height = Math.max(...clipped.nodes.map((node) => placeOf(node).y)) - corner.y + NODE_HEIGHT + GRID;
+  const pointed = takePointed();
+  const at = pointed
+    ? { x: snap(pointed.x), y: snap(pointed.y) }
+    : { x: corner.x + times * GRID, y: corner.y + times * height };
   const [next, ids] = paste(flow, clipped, at);
   edit(() => next);
   select(ids);

@@ -8,6 +8,7 @@ import { formSchema, uiSchema, worthKeeping } from "../model/forms";
 import { paramSchema } from "../model/parameters";
 import { subflowName } from "../model/subflows";
 import { edit, openForm, select, toast, useEditor } from "../state/editor";
+import { DescriptionField, Said } from "../panels/Said";
 import { openSubflow } from "../state/view";
 import { Faults } from "./faults";
 import { CodeWidget, JsonField, TypedField } from "./fields";
@@ -17,6 +18,7 @@ import { validator } from "./validator";
 
 const FIELDS = { typed: TypedField, json: JsonField, shared: SharedField };
 const WIDGETS = { code: CodeWidget };
+const TEMPLATES = { DescriptionFieldTemplate: DescriptionField };
 const ID = /^[a-z0-9][a-z0-9_-]{0,63}$/;
 
 const PAGES = ["config", "settings", "note"] as const;
@@ -130,7 +132,7 @@ export default function NodeForm({ flow, node }: { flow: FlowDoc; node: NodeDef 
           ))}
           {page === "config" && (
             <>
-              {type && <p className="field-description">{type.doc.split("\n\n")[0]}</p>}
+              {type && <Said>{type.doc.split("\n\n")[0]!}</Said>}
               <Form
                 schema={schema as any}
                 uiSchema={ui}
@@ -138,6 +140,7 @@ export default function NodeForm({ flow, node }: { flow: FlowDoc; node: NodeDef 
                 validator={validator}
                 fields={FIELDS}
                 widgets={WIDGETS}
+                templates={TEMPLATES}
                 liveValidate="onChange"
                 showErrorList={false}
                 onChange={({ formData, errors }) => {
@@ -154,6 +157,7 @@ export default function NodeForm({ flow, node }: { flow: FlowDoc; node: NodeDef 
               formData={settings}
               validator={validator}
               fields={FIELDS}
+              templates={TEMPLATES}
               liveValidate="onChange"
               showErrorList={false}
               onChange={({ formData, errors }) => {

@@ -6,6 +6,7 @@ import { api } from "../api/http";
 import type { Json } from "../api/types";
 import { isReference, REFERENCES, type ReferenceKind } from "../model/forms";
 import { activeTab, useEditor } from "../state/editor";
+import { Said } from "../panels/Said";
 import { useFault } from "./faults";
 
 const CodeEditor = lazy(() => import("./CodeEditor"));
@@ -86,6 +87,7 @@ export function TypedField(props: FieldProps) {
         {label}
         {required && " *"}
       </label>
+      {schema.description && <Said>{schema.description}</Said>}
       <div className="typed">
         <select
           aria-label={`${label}: kind`}
@@ -100,7 +102,6 @@ export function TypedField(props: FieldProps) {
         </select>
         <Value id={id} kind={kind} value={formData} onChange={change} />
       </div>
-      {schema.description && <p className="field-description">{schema.description}</p>}
       {(props.rawErrors ?? []).map((error) => (
         <p className="field-error" key={error}>
           {error}
@@ -209,8 +210,8 @@ export function JsonField(props: FieldProps) {
   return (
     <div className="form-group field">
       <label htmlFor={fieldPathId.$id}>{schema.title ?? name}</label>
+      {schema.description && <Said>{schema.description}</Said>}
       <JsonText id={fieldPathId.$id} value={formData} onChange={(value) => props.onChange(value, fieldPathId.path)} />
-      {schema.description && <p className="field-description">{schema.description}</p>}
       {(props.rawErrors ?? []).map((error) => (
         <p className="field-error" key={error}>
           {error}

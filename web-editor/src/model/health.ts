@@ -104,14 +104,16 @@ export function nodeMark(states: NodeState[]): Mark {
 export function nodeNumbers(stats: NodeStats[]): { label: string; value: string }[] {
   if (!stats.length) return [];
   const sum = (of: (one: NodeStats) => number) => stats.reduce((total, one) => total + of(one), 0);
-  const worst = (of: (one: NodeStats) => number | null) => Math.max(...stats.map((one) => of(one) ?? 0));
-  const ms = (value: number) => `${value.toFixed(value < 10 ? 2 : 0)} ms`;
+  const ms = (of: (one: NodeStats) => number | null) => {
+    const worst = Math.max(...stats.map((one) => of(one) ?? -1));
+    return worst < 0 ? "no message lately" : `${worst.toFixed(worst < 10 ? 2 : 0)} ms`;
+  };
   return [
     { label: "Messages", value: `${sum((one) => one.handled || one.sent).toLocaleString("en")}` },
     { label: "Rate", value: rate(sum((one) => one.rate_hz)) },
     { label: "Waiting", value: `${sum((one) => one.queue)}` },
-    { label: "Time, median", value: ms(worst((one) => one.p50_ms)) },
-    { label: "Time, 99 %", value: ms(worst((one) => one.p99_ms)) },
+    { label: "Time, median", value: ms((one) => one.p50_ms) },
+    { label: "Time, 99 %", value: ms((one) => one.p99_ms) },
     { label: "Errors", value: `${sum((one) => one.errors)}` },
     { label: "Processor", value: `${(sum((one) => one.cpu) * 100).toFixed(1)} %` },
     { label: "Memory", value: megabytes(sum((one) => one.pss_bytes)) },

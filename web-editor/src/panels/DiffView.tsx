@@ -10,11 +10,12 @@ interface Props {
   after: FlowDoc;
   title: string;
   changes: Difference;
+  sides?: [string, string];
   onClose?: () => void;
   children?: ReactNode;
 }
 
-export function DiffView({ before, after, title, changes, onClose, children }: Props) {
+export function DiffView({ before, after, title, changes, sides = ["before", "after"], onClose, children }: Props) {
   const old = new Map(nodesOf(before).map((node) => [node.id, node]));
   return (
     <div className="veil" role="dialog" aria-label={title}>
@@ -27,13 +28,13 @@ export function DiffView({ before, after, title, changes, onClose, children }: P
         <div className="diff-sides">
           <Side
             flow={before}
-            title="before"
+            title={sides[0]}
             marks={(id) => (changes.removed.has(id) ? "removed" : changes.changed.has(id) ? "changed" : "")}
             wires={changes.wiresRemoved}
           />
           <Side
             flow={after}
-            title="after"
+            title={sides[1]}
             marks={(id) => (changes.added.has(id) ? "added" : changes.changed.has(id) ? "changed" : "")}
             wires={changes.wiresAdded}
           />

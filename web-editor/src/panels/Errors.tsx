@@ -14,6 +14,28 @@ export function NodeLink({ flow, node }: { flow: string; node: string }) {
   );
 }
 
+/** Nodes that do not run because they failed, with the reason. */
+function Failed() {
+  const states = useLive((now) => now.states);
+  const failed = Object.entries(states).flatMap(([at, processes]) =>
+    Object.values(processes)
+      .filter((one) => one.state === "failed")
+      .map((one) => ({ ...one, flow: at.slice(0, at.indexOf("/")) })),
+  );
+  return (
+    <ul className="messages" aria-label="Failed nodes">
+      {failed.map((one) => (
+        <li key={`${one.flow}/${one.process}`} className="is-error">
+          <div className="message-head">
+            <NodeLink flow={one.flow} node={one.node} /> does not run
+          </div>
+          <strong>{one.reason}</strong>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
 export function Errors() {
   const errors = useLive((now) => now.errors);
   useEffect(seenErrors, [errors]);
@@ -24,6 +46,7 @@ export function Errors() {
           <button onClick={clearErrors}>Clear</button>
         </div>
       )}
+      <Failed />
       <ul className="messages" aria-label="Errors">
         {[...errors].reverse().map((one) => (
           <li key={`${one.ts}-${one.node}`} className="is-error">
@@ -54,7 +77,7 @@ export function Errors() {
           </li>
         ))}
       </ul>
-      {!errors.length && <p className="hint">No node has failed since this page was opened.</p>}
+      {!errors.length && <p className="hint">No message has failed since this page was opened.</p>}
     </>
   );
 }

@@ -5,6 +5,7 @@ import { api } from "../api/http";
 import type { Example, NodeType, Port, Schema } from "../api/types";
 import { resolve } from "../model/forms";
 import { addFlow, toast } from "../state/editor";
+import { coded } from "./Said";
 
 const Markdown = lazy(() => import("./Markdown"));
 
@@ -38,7 +39,7 @@ export default function Help({ type }: { type: NodeType }) {
                   <code>{name}</code>
                 </dt>
                 <dd>
-                  {field.description} <small>{about(field, type.config_schema)}</small>
+                  {coded(field.description ?? "")} <small>{about(field, type.config_schema)}</small>
                 </dd>
               </div>
             ))}
@@ -86,7 +87,7 @@ function Ports({ title, ports }: { title: string; ports: Port[] }) {
               <code>{port.name}</code>
             </dt>
             <dd>
-              <small>{port.type}</small> {port.description}
+              <small>{port.type}</small> {coded(port.description ?? "")}
             </dd>
           </div>
         ))}

@@ -6,6 +6,7 @@ import { changeWire, removeWires, wireKey, wiresOf } from "../model/flow";
 import { nodeNumbers } from "../model/health";
 import { activeTab, edit, livePrefix, nodeOf, select, shownFlow, useEditor } from "../state/editor";
 import { useLive } from "../state/live";
+import { coded } from "./Said";
 
 const Charts = lazy(() => import("./Charts"));
 const Help = lazy(() => import("./Help"));
@@ -31,7 +32,7 @@ export function Info() {
   return (
     <>
       <h3>{tab.doc.name || tab.id}</h3>
-      <p>{tab.doc.description}</p>
+      <p>{coded(tab.doc.description ?? "")}</p>
       <dl>
         <dt>Id</dt>
         <dd>{tab.id}</dd>

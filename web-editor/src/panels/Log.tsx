@@ -7,6 +7,12 @@ import { attempt, useEditor } from "../state/editor";
 import { useLive } from "../state/live";
 import { clockTime } from "./clockTime";
 
+const millis = (line: LogLine) => (typeof line.ts === "number" ? line.ts / 1e6 : Date.parse(String(line.ts)));
+
+/** What came while the earlier lines were asked for is among them. */
+const isSame = (a: LogLine, b: LogLine) =>
+  a.event === b.event && a.detail === b.detail && Math.abs(millis(a) - millis(b)) < 50;
+
 export function Log() {
   const flow = useEditor((state) => state.active);
   const selected = useEditor((state) => [...state.selected.nodes][0]);
@@ -23,7 +29,8 @@ export function Log() {
           ),
       );
   }, [flow, selected]);
-  const shown = selected ? [...earlier, ...lines.filter((one) => one.flow === flow && one.node === selected)] : lines;
+  const own = lines.filter((one) => one.flow === flow && one.node === selected);
+  const shown = selected ? [...earlier, ...own.filter((one) => !earlier.some((two) => isSame(one, two)))] : lines;
   return (
     <>
       <p className="hint">{selected ? `${flow}.${selected}` : "All flows; select a node for its own log"}</p>
@@ -31,8 +38,7 @@ export function Log() {
       <ul className="log" aria-label="Log">
         {shown.slice(-200).map((one, k) => (
           <li key={k} className={`is-${one.level}`}>
-            <time>{typeof one.ts === "number" ? clockTime(one.ts) : String(one.ts).slice(11, 19)}</time>{" "}
-            {!selected && `${one.node}: `}
+            <time>{clockTime(millis(one) * 1e6)}</time> {!selected && `${one.node}: `}
             {one.event} {one.detail}
           </li>
         ))}

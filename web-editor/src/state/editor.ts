@@ -4,6 +4,7 @@ import { create } from "zustand";
 import { api, Refused, type Scope } from "../api/http";
 import type { FlowDoc, NodeDef, NodeType } from "../api/types";
 import { dirty, emptyFlow, slug } from "../model/flow";
+import { placed } from "../model/places";
 import { templateOf, withTemplate } from "../model/subflows";
 
 export interface Tab {
@@ -232,8 +233,9 @@ export function addFlow(name: string, doc?: FlowDoc) {
   const taken = get().tabs;
   const stem = (doc?.id ?? slug(name)) || "flow";
   let id = stem;
-  for (let k = 2; taken[id]; k++) id = `${stem}-${k}`;
-  const made = doc ? { ...doc, id, name: name || doc.name } : emptyFlow(id, name);
+  let title = name;
+  for (let k = 2; taken[id]; k++) [id, title] = [`${stem}-${k}`, `${name} ${k}`];
+  const made = doc ? { ...placed(doc), id, name: name || doc.name } : emptyFlow(id, title);
   putTab({ ...fresh(made, 0), deployed: null });
   set((state) => ({ order: [...state.order, id] }));
   keep("order", get().order);
