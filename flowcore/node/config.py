@@ -24,6 +24,7 @@ def field(
     dynamic: bool = False,
     secret: bool = False,
     widget: str | None = None,
+    language: str | None = None,
     **limits: Any,
 ) -> Any:
     """A field of a node's config.
@@ -35,10 +36,13 @@ def field(
         secret: no literal is taken from a flow file, only `{"$secret": "name"}`.
         widget: how the editor shows it ("code", "password", "textarea", ...); "hidden": not at all, since
             deploying fills it in.
+        language: of a program (widget "code"), for the editor: javascript, json, text; Python where nothing is said.
         limits: pydantic's own: gt, ge, lt, le, min_length, max_length, pattern, ...
     """
     extra: dict[str, Any] = {
-        key: value for key, value in (("dynamic", dynamic), ("secret", secret), ("widget", widget)) if value
+        key: value
+        for key, value in (("dynamic", dynamic), ("secret", secret), ("widget", widget), ("language", language))
+        if value
     }
     if isinstance(default, (list, dict)):
         kept = default

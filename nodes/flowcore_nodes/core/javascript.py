@@ -6,6 +6,10 @@ from flowcore.node import In, Message, NodeConfig, field
 from flowcore_nodes.core.script_node import ScriptNode
 
 
+def _program(default: str, description: str) -> Any:
+    return field(default, widget="code", language="javascript", description=description)
+
+
 class JavaScript(ScriptNode):
     """Run a JavaScript function on each message, as a function node of Node-RED does: no files, no network.
 
@@ -28,9 +32,9 @@ class JavaScript(ScriptNode):
     language = "javascript"
 
     class Config(NodeConfig):
-        script: str = field("return msg;", widget="code", description="JavaScript: the body of a function with `msg`")
-        on_start: str = field("", widget="code", description="JavaScript that runs once, before the first message")
-        on_stop: str = field("", widget="code", description="JavaScript that runs after the last message")
+        script: str = _program("return msg;", "JavaScript: the body of a function with `msg`")
+        on_start: str = _program("", "JavaScript that runs once, before the first message")
+        on_stop: str = _program("", "JavaScript that runs after the last message")
         outputs: int | list[str] = field(
             ("out",), description="Names of the outputs, or how many there are: out1, out2, ..."
         )

@@ -22,7 +22,9 @@ class Template(ValueNode):
     icon = "template"
 
     class Config(NodeConfig):
-        template: str = field("", widget="code", description="The text; empty: the message's `meta.template`")
+        template: str = field(
+            "", widget="code", language="text", description="The text; empty: the message's `meta.template`"
+        )
         syntax: Literal["jinja2", "mustache", "plain"] = field(
             "jinja2", description="jinja2; mustache: as in Node-RED; plain: nothing is filled in"
         )

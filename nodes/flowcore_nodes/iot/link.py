@@ -200,7 +200,11 @@ class Link:
 
     def _say_trouble(self, error: Exception) -> None:
         text = str(error).removeprefix("[code:").partition("] ")[2] or str(error) or type(error).__name__
-        self._on_status(f"no broker at {self.address}: {text}; trying again", "error")
+        if "authori" in text or "password" in text:  # it is there, and does not know us
+            says = f"{self.address} refused: {text}; is there a user and password for it?"
+        else:
+            says = f"no broker at {self.address}: {text}; trying again"
+        self._on_status(says, "error")
         if text != self._trouble:  # one report for each different trouble, not one for each try
             self._trouble = text
             self._on_error(Refused(f"{self.address}: {text}"))

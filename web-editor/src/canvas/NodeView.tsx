@@ -40,7 +40,7 @@ export const NodeView = memo(function NodeView({ data, selected }: NodeProps & {
     <div
       className={classes.filter(Boolean).join(" ")}
       style={{ minHeight: 34 + (rows - 1) * 18 }}
-      title={data.problems?.join("\n") ?? data.tip}
+      title={data.problems?.join("\n") ?? [def.name, data.tip].filter(Boolean).join("\n")}
       data-node={def.id}
     >
       <Icon name={data.icon} title={data.title} category={data.category} />
