@@ -219,7 +219,7 @@ async def test_help_has_an_example_and_a_node_its_numbers_and_charts(page):
     info = await panel(page, "Info")
     await node(page, "hot").click()
     await expect(info.locator(".charts canvas")).to_have_count(2)
-    await expect(info.locator("dl").first).to_contain_text("Time, 99 %")
+    await expect(info.locator("dl").first).to_contain_text("Sent to done, 99 %")
     about = info.get_by_label("About Switch")
     await expect(about).to_contain_text("rules")
     await about.get_by_role("button", name="Open").first.click()

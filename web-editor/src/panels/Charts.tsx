@@ -70,7 +70,7 @@ export default function Charts({ process }: { process: string }) {
     const plots = [
       new uPlot(options("Messages a second", width, [["rate", "--main"]]), [[], []], rates),
       new uPlot(
-        options("Milliseconds a message: median, 99 %", width, [
+        options("Milliseconds from sent to done: median, 99 %", width, [
           ["p50", "--good"],
           ["p99", "--bad"],
         ]),
