@@ -39,6 +39,10 @@ async def test_a_node_is_dragged_wired_deployed_undone_and_its_neighbours_joined
     await expect(page.locator('[data-id="text.out>change.in"]')).to_have_count(0)
     await page.keyboard.press("Control+Shift+z")
     await expect(node(page, "change").get_by_label("changed")).to_be_visible()
+    button = page.get_by_role("button", name="Deploy", exact=True)
+    await button.hover()  # it stays as readable as it was
+    colours = await button.evaluate("(it) => [getComputedStyle(it).color, getComputedStyle(it).backgroundColor]")
+    assert "255, 255, 255" in colours[0] and "/" not in colours[1]
     assert "started change" in await deploy(page)
     assert {"from": "text.out", "to": "change.in"}.items() <= (await document(runtime))["wires"][-1].items()
     await node(page, "hot").click()

@@ -18,6 +18,7 @@ import { dropped, membersOf } from "../model/groups";
 import { portAt, refusal } from "../model/ports";
 import { isPort, subflowName } from "../model/subflows";
 import { activeTab, edit, openDialog, openForm, select, shownFlow, toast, useEditor } from "../state/editor";
+import { useLive } from "../state/live";
 import { openSubflow } from "../state/view";
 import { Breadcrumb } from "./Breadcrumb";
 import { groupBoxId, placeOnCanvas, type CanvasNode, type NodeBox } from "./drawing";
@@ -68,6 +69,7 @@ function Drawn() {
   const [menu, setMenu] = useState<Opened>(null);
   const [over, setOver] = useState<string | null>(null);
   const isFar = useStore((state) => state.transform[2] < FAR);
+  const isUp = useLive((now) => now.up);
   const canvas = useRef<HTMLDivElement>(null);
   const frames = useRef(new Map<string, Point>());
 
@@ -215,7 +217,7 @@ function Drawn() {
   );
   return (
     <div
-      className={isFar ? "canvas is-far" : "canvas"}
+      className={`canvas${isFar ? " is-far" : ""}${isUp ? "" : " is-away"}`}
       ref={canvas}
       onDragOver={(event) => event.preventDefault()}
       onDrop={drop}

@@ -133,6 +133,7 @@ export function Stale() {
       title={`${stale.flow} was deployed by somebody else (revision ${stale.revision})`}
       before={stale.theirs}
       sides={["as it runs now", "after a merge"]}
+      onEscape={() => void settle("cancel")}
       after={merged.flow}
       changes={difference(stale.theirs, merged.flow)}
     >

@@ -1,6 +1,6 @@
 /** Two documents of a flow side by side: what was added, removed and changed, on small canvases and in words. */
 
-import type { ReactNode } from "react";
+import { useEffect, type ReactNode } from "react";
 import type { FlowDoc, NodeDef } from "../api/types";
 import { nodesOf, placeOf, wireKey, wiresOf } from "../model/flow";
 import type { Difference } from "../model/merge";
@@ -12,10 +12,25 @@ interface Props {
   changes: Difference;
   sides?: [string, string];
   onClose?: () => void;
+  onEscape?: () => void;
   children?: ReactNode;
 }
 
-export function DiffView({ before, after, title, changes, sides = ["before", "after"], onClose, children }: Props) {
+export function DiffView({
+  before,
+  after,
+  title,
+  changes,
+  sides = ["before", "after"],
+  onClose,
+  onEscape = onClose,
+  children,
+}: Props) {
+  useEffect(() => {
+    const heed = (event: KeyboardEvent) => event.key === "Escape" && onEscape?.();
+    window.addEventListener("keydown", heed);
+    return () => window.removeEventListener("keydown", heed);
+  }, [onEscape]);
   const old = new Map(nodesOf(before).map((node) => [node.id, node]));
   return (
     <div className="veil" role="dialog" aria-label={title}>
