@@ -44,7 +44,7 @@ run: install
 
 test: install
 	@$(BIN)/python web-editor/build.py test
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: install
 	$(BIN)/ruff check flowcore nodes tests docs benchmarks
