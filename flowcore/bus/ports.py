@@ -5,10 +5,13 @@ Remembered in `ports.json` of the data folder, because clients outside have the 
 
 import contextlib
 import json
+import random
 import socket
 from pathlib import Path
 
 _TRIES = 50
+_LOWEST = 10_000  # of any port
+_KERNELS_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class NoFreePort(OSError):
@@ -61,12 +64,28 @@ class Ports:
 
 
 def _first_free(first: int, wanted: int, host: str) -> int:
-    candidates = [first, *(range(wanted, min(wanted + _TRIES, 65536)) if wanted else [0])]
+    if wanted:
+        candidates = [first, *range(wanted, min(wanted + _TRIES, 65536))]
+    else:
+        candidates = [*([first] if first else []), *_out_of_the_way(), 0]
     for port in dict.fromkeys(candidates):
         with contextlib.suppress(OSError):
             return is_free(port, host)
-    tried = f"ports {candidates[0]} to {candidates[-1]}"
+    tried = f"ports {candidates[0]} to {candidates[-1]}" if wanted else "all ports that were tried"
     raise NoFreePort(f"cannot listen on {host}: {tried} are taken, or it is no address of this machine")
+
+
+def _out_of_the_way() -> list[int]:
+    """Some ports, at random, that the kernel gives to no connection.
+
+    While a server is away, a client that tries again may be given the very port that it tries, and be connected with
+    itself; then the server cannot come back.
+    """
+    try:
+        first = int(_KERNELS_RANGE.read_text(encoding="utf-8").split()[0])
+    except OSError:
+        return []
+    return random.sample(range(_LOWEST, first), _TRIES) if first > _LOWEST + _TRIES else []
 
 
 def is_free(port: int, host: str) -> int:

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import json
-import socket
 
 import aiohttp
 from aiohttp import web
 
 from flowcore.convert.nodered import turn
+from tests.ports import free_port
 
 # A page with a name in its path; and an order that goes on to another server, whose answer goes back.
 EXPORT = [
@@ -25,12 +25,6 @@ EXPORT = [
      "wires": [["g"]]},
     {"id": "g", "type": "http response", "z": "t", "statusCode": "", "headers": {}, "x": 4, "y": 2, "wires": []},
 ]  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 async def test_http_nodes_answer_as_they_did(host):

@@ -4,7 +4,6 @@ import asyncio
 import email
 import json
 import shutil
-import socket
 import subprocess
 from email import policy
 from pathlib import Path
@@ -19,6 +18,7 @@ from flowcore.bus.envelope import unpack
 from flowcore.node.testing import drive
 from tests.drills.drill import Findings, Skipped, drill
 from tests.drills.runtime import Runtime, until
+from tests.ports import free_port
 
 FLOWS = Path(__file__).parents[2] / "flows"
 WAYS = {"redis": "line-1", "zeromq": "line-2"}
@@ -35,7 +35,7 @@ class Mailbox:
     """A mail server that keeps what it gets."""
 
     def __init__(self) -> None:
-        self.port, self.got = _free_port(), list[Any]()
+        self.port, self.got = free_port(), list[Any]()
         self._controller = Controller(self, "127.0.0.1", self.port)
         self._controller.start()
 
@@ -62,7 +62,7 @@ async def detection_away(folder: Path, down_s: float, fps: int) -> Findings:
     if program is None:
         raise Skipped("redis-server is not installed: sudo apt-get install redis-server")
     found, mailbox = Findings(), Mailbox()
-    redis_port, socket_port = _free_port(), _free_port()
+    redis_port, socket_port = free_port(), free_port()
     quiet = subprocess.DEVNULL
     arguments = ["--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     redis = await asyncio.create_subprocess_exec(program, *arguments, stdout=quiet, stderr=quiet)
@@ -182,9 +182,3 @@ def _lines(path: Path) -> list[dict]:
 def _once(lines: list[dict]) -> list[dict]:
     """Lines that are the same to the last digit once: around a kill of its writer a file has some of them twice."""
     return [json.loads(line) for line in dict.fromkeys(map(json.dumps, lines))]
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]

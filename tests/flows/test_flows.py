@@ -27,6 +27,7 @@ from flowcore.runtime.control.nodes import StatusRequest, status
 from flowcore.runtime.host import Host
 from flowcore.simulate.devices import At, make
 from flowcore.simulate.player import Broker, Player
+from tests.ports import free_port
 
 FLOWS = sorted(
     path for path in (Path(__file__).parents[2] / "flows").glob("*.json") if not path.name.endswith(".test.json")
@@ -490,10 +491,3 @@ async def test_shifts_reports_on_time(host, tmp_path):
     book = tmp_path / "book.jsonl"
     await deploy(host, example("shifts", REPORT_CRON="* * * * * *", BOOK=str(book)))
     assert (await json_lines(book, lambda lines: len(lines) >= 2))[:2] == [{"report": "shift"}] * 2
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]

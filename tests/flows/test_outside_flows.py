@@ -17,7 +17,8 @@ from flowcore_nodes.iot.simulated import truck
 from flowcore.bus.envelope import pack, unpack
 from flowcore.simulate.devices import make
 from flowcore.simulate.player import Broker, Player
-from tests.flows.test_flows import deploy, example, free_port, json_lines
+from tests.flows.test_flows import deploy, example, json_lines
+from tests.ports import free_port
 
 
 async def test_the_cold_chain_books_rounds_and_tells_people(host, tmp_path, monkeypatch):

@@ -16,8 +16,9 @@ from flowcore_nodes.vision.line import Line
 from benchmarks.vision import bare, flow
 from flowcore.bus.envelope import unpack
 from flowcore.node.testing import drive
-from tests.flows.test_flows import deploy, example, free_port, json_lines
+from tests.flows.test_flows import deploy, example, json_lines
 from tests.nodes.vision.test_detect import scene
+from tests.ports import free_port
 
 BELT = "sim://conveyor?seed=5&fps=30&width=320&height=240&parts_per_s=1.6&crossing_s=2"
 

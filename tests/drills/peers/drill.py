@@ -56,7 +56,8 @@ async def running(case: Case, folder: Path, every_s: float) -> AsyncIterator[tup
     if case.node in (ModbusRead, OpcuaRead):
         config["every_s"] = every_s
     try:
-        await peer.start()
+        async with asyncio.timeout(LONGEST_S):
+            await peer.start()
         extras = {"data_folder": folder / "data"}
         async with drive(case.node, extras=extras, settings=case.settings, **config) as peer.node, peer.beside():
             node = peer.node
@@ -116,7 +117,8 @@ async def _come_back(case: Case, peer: Peer, node: Any, count: int, away_s: floa
     tasks = [asyncio.create_task(_put(node, meanwhile))] if case.way in ("out", "last") else []
     await asyncio.sleep(away_s)
     had = len(node.messages("out"))
-    await peer.start()
+    async with asyncio.timeout(LONGEST_S):
+        await peer.start()
     began_s = time.monotonic()
     if case.way == "in":
         tasks.append(asyncio.create_task(peer.feed(meanwhile)))

@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from tests.drills.peers.peer import Peer, free_port
+from tests.drills.peers.peer import Peer
+from tests.ports import free_port
 
 
 class Web(Peer):

@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_port
 
 
 class Peer:
@@ -100,10 +101,3 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(part)
             await writer.drain()
     writer.close()
-
-
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """A port that is free now."""
-    with socket.socket(type=kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

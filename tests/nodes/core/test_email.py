@@ -2,11 +2,12 @@
 
 import asyncio
 import email
-import socket
 import ssl
 from email import policy
 
 import pytest
+
+from tests.ports import free_port
 
 pytest.importorskip("aiosmtplib")
 from aiosmtpd.controller import Controller
@@ -28,9 +29,7 @@ class Server:
         self.got: list = []
         self.answers: list[str] = []
         self.is_slow = False  # it says nothing more when it has a message
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            self.port = sock.getsockname()[1]
+        self.port = free_port()
         self.start()
 
     async def handle_RCPT(self, server, session, envelope, address, options):

@@ -10,12 +10,7 @@ from flowcore_nodes.core.http_in import HttpIn
 from flowcore_nodes.core.http_response import HttpResponse
 
 from flowcore.node.testing import drive
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+from tests.ports import free_port
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from flowcore_nodes.core.s3_put import S3Put
 
 from flowcore.node.testing import drive
 from tests.certificates import make_certificate
+from tests.ports import free_port
 
 NODES, PEER = "core/s3-get, core/s3-put", "moto's server"
 
@@ -31,9 +32,7 @@ class MotoPeer:
     def __init__(self, locked: bool = False, tls: tuple[Path, Path] | None = None) -> None:
         pytest.importorskip("minio")
         pytest.importorskip("moto")
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            self.port = sock.getsockname()[1]
+        self.port = free_port()
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         self.config = {"url": self.url, "access_key": "plant", "secret_key": "secret", "timeout_s": 1.0}
         self._tls = ["-s", "-c", str(tls[0]), "-k", str(tls[1])] if tls else []

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from asyncua import Client, ua
 
+from tests.ports import free_port
+
 PROGRAM = Path(__file__).with_name("opcua_server.py")
 LINE = "nsu=http://plant.example/line;s="
 PEER = "asyncua's server"
@@ -17,9 +19,7 @@ class Server:
     """The process."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            self.port = sock.getsockname()[1]
+        self.port = free_port()
         self.url = f"opc.tcp://127.0.0.1:{self.port}/plant"
         self._command = [sys.executable, str(PROGRAM), str(self.port), *([str(folder)] if folder else [])]
         self.start()

@@ -15,12 +15,7 @@ from flowcore_nodes.iot.udp_request import UdpRequest
 
 from flowcore.node.testing import drive
 from tests.certificates import make_certificate
-
-
-def free_port(kind=socket.SOCK_STREAM) -> int:
-    with socket.socket(type=kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+from tests.ports import free_port
 
 
 def is_up(node) -> bool:
