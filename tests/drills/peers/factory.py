@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import os
 import sys
-import threading
-import tty
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -47,17 +45,13 @@ class ModbusRtu(Process):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        from tests.nodes.iot.test_modbus import carry
+        from tests.nodes.iot.test_modbus import Wire
 
-        self._ends = ours, theirs = os.openpty(), os.openpty()
-        for _, end in self._ends:
-            tty.setraw(end)
-        for begin, end in ((ours[0], theirs[0]), (theirs[0], ours[0])):
-            threading.Thread(target=carry, args=(begin, end), daemon=True).start()
-        self._device = os.ttyname(theirs[1])
+        self._wire = Wire()
+        self._device = self._wire.theirs
         self.command = (str(PROGRAMS / "modbus_server.py"), "rtu", self._device)
         self.config = {
-            "line": {"kind": "rtu", "serial": os.ttyname(ours[1]), "parity": "none", "timeout_s": 1},
+            "line": {"kind": "rtu", "serial": self._wire.ours, "parity": "none", "timeout_s": 1},
             "values": [{"name": "n", "address": 100, "type": "int32"}],
         }
 
@@ -73,8 +67,7 @@ class ModbusRtu(Process):
         return False
 
     async def remove(self) -> None:
-        for one in (end for ends in self._ends for end in ends):
-            os.close(one)
+        self._wire.close()
 
 
 class Opcua(Process):
