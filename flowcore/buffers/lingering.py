@@ -57,12 +57,12 @@ class Lingering:
             return kept, others
         self._forget()
         now_s = time.monotonic()
-        listed: set[int] = set()
+        listed: set[Lease] = set()
         for one in reversed(self._done):  # a lease that several messages came with is of the last of them
             for lease in filter(None, [weak() for weak in one.leases]):
-                if id(lease) in listed or now_s - one.done_s < older_than_s:
+                if lease in listed or now_s - one.done_s < older_than_s:
                     continue
-                listed.add(id(lease))
+                listed.add(lease)
                 pool = lease.pool
                 about = {
                     "owner": pool.owner.pid if isinstance(pool, OpenPool) else pool.ledger.place.pid,

@@ -35,8 +35,7 @@ class OpenPool(Slots):
         Raises:
             BufferExpired: it was written again.
         """
-        if self._gone:
-            self._settle()
+        self._settle()
         ledger = self.ledger
         try:
             with self._lock:
@@ -51,8 +50,7 @@ class OpenPool(Slots):
                             ledger.unlock(slot)
                 raise BufferExpired(f"slot {slot} of pool {self.id:016x} was written again")
         finally:
-            if self._gone:
-                self._settle()
+            self._settle()
 
     def close_if_unused(self) -> bool:
         """Unmap unless something here refers to a slot."""

@@ -210,7 +210,7 @@ class Turns:
     def _pace(self, handled: int, took_s: float) -> None:
         """Take as many next as a script does in 20 ms: results and acks of a batch go out together, at its end."""
         fits = int(handled * _LONGEST_BATCH_S / max(took_s, 1e-6))
-        self._most = max(1, min(fits, 4 * handled, _MOST_A_BATCH))
+        self._most = max(1, min(fits, 4 * self._most, _MOST_A_BATCH))
 
     def _end_turn(self, done: list[Any], thread: HandlerThread) -> None:
         self._engine.emitter.flush()

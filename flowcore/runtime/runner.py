@@ -61,7 +61,7 @@ class Runner:
         self.spec, self.page = spec, page
         self.flow, self.node_id = spec["flow"], spec["node"]
         self._mode = spec.get("mode", "run")
-        longest_s = spec["heartbeat_s"] / 2.5  # of them two may be late, and still the host sees one in time
+        longest_s = spec["heartbeat_s"] / 2.5  # one may fail to come, and the next still comes in time
         self._beat_s, self._rest_s = min(_BEAT_S, longest_s), min(_REST_S, longest_s)
         self._rests = False
         self.clock = FlowClock(spec["clock"]) if spec.get("clock") else Clock()
@@ -363,6 +363,8 @@ class Runner:
     # -- what happens on the bus ----------------------------------------------------------------------------------
 
     def _take(self, works: list[Any]) -> None:
+        if self._rests:
+            self._on_active()
         self.engine.put(works)
 
     def _on_down(self) -> None:
@@ -498,9 +500,10 @@ class Runner:
         self._next_beat = asyncio.get_running_loop().call_later(seconds, self._beat)
 
     def _on_active(self) -> None:
-        """Something goes out again: who looks sees it in a second."""
+        """Something comes or goes again: who looks sees it in a second, and a handler may block as long as ever."""
         if self._rests:
             self._rests = False
+            self.page.beat()
             self._next_beat.cancel()
             self._beat_after(self._beat_s)
 
