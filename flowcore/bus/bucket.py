@@ -7,7 +7,6 @@ directly.
     └── WrongRevision   the key was changed meanwhile; nothing was written
 """
 
-import asyncio
 import calendar
 import json
 import time
@@ -24,7 +23,6 @@ from flowcore.bus.connection import Connection
 
 _WRONG_LAST = (10071, 10164)
 _FRACTION_DIGITS = 9
-_NOBODY_PAUSE_S = 0.05
 
 
 class BucketError(RuntimeError):
@@ -137,15 +135,10 @@ class Bucket:
         return int(answer["seq"])
 
     async def _request(self, subject: str, ask: bytes, headers: dict[str, str] | None) -> Any:
-        until_s = time.monotonic() + self._timeout
-        while True:
-            try:
-                return await self._connection.client.request(subject, ask, timeout=self._timeout, headers=headers)
-            except (nats.errors.Error, OSError) as e:
-                # While the server reads its users again, nobody answers for JetStream for a moment [nats-server 2.15].
-                if not isinstance(e, nats.errors.NoRespondersError) or time.monotonic() > until_s:
-                    raise TimeoutError(f"bucket {self.name} does not answer: {e or type(e).__name__}") from None
-                await asyncio.sleep(_NOBODY_PAUSE_S)
+        try:
+            return await self._connection.client.request(subject, ask, timeout=self._timeout, headers=headers)
+        except (nats.errors.Error, OSError) as e:
+            raise TimeoutError(f"bucket {self.name} does not answer: {e or type(e).__name__}") from None
 
 
 def _nanoseconds(stamp: str) -> int:

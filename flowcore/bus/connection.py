@@ -18,6 +18,7 @@ import contextlib
 import logging
 import random
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ from flowcore.bus import nats_py  # noqa: F401 - before the others
 # isort: split
 import nats.aio.client
 import nats.errors
+from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
@@ -40,6 +42,8 @@ BUS_TROUBLE: tuple[type[Exception], ...] = (nats.errors.Error, OSError, TimeoutE
 _log = logging.getLogger("flowcore.bus")
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
 _CLOSE_S = 2.0
+_NOBODY_S, _NOBODY_PAUSE_S = 2.0, 0.05
+_JETSTREAM = ("$JS.API.", "$KV.")
 _MOST_UNSENT = 32 << 20  # bytes that a server which does not read may leave with us
 
 
@@ -56,12 +60,24 @@ logging.getLogger("asyncio").addFilter(_is_news)
 
 
 class _Client(nats.aio.client.Client):
-    """nats-py's client with direct delivery for the subscriptions in `direct`."""
+    """nats-py's client with direct delivery for the subscriptions in `direct`, and patience with JetStream."""
 
     def __init__(self) -> None:
         super().__init__()
         self.direct: dict[int, Callback] = {}
         self._ps = WatchedParser(self)
+
+    async def request(self, subject: str, *args: Any, **options: Any) -> Msg:
+        """As nats-py's. While the server reads its users again (at each deploy), nobody answers for JetStream for a
+        moment [nats-server 2.15]: asked again until somebody does."""
+        until_s = time.monotonic() + _NOBODY_S
+        while True:
+            try:
+                return await super().request(subject, *args, **options)
+            except nats.errors.NoRespondersError:
+                if not subject.startswith(_JETSTREAM) or time.monotonic() > until_s:
+                    raise
+            await asyncio.sleep(_NOBODY_PAUSE_S)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         if self._current_server is not None and self._current_server.uri.scheme == "tls":

@@ -9,10 +9,8 @@ made, so on a small disk the engine's own streams are smaller than usual.
     └── NoRoom       it may not store so much
 """
 
-import asyncio
 import json
 import re
-import time
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -37,7 +35,6 @@ _WIRE = "wire_"
 _USUAL = "max_bytes"  # in a stream's metadata
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 _NO_STREAM = 10059
-_NOBODY_S = 2.0
 _SMALLEST_SHARE = 16  # of its usual size: documents of 4 MB and 16 MB of state still fit
 
 
@@ -223,19 +220,6 @@ async def remove_wires(js: JetStreamContext, flow: str, keep: Iterable[str] = ()
     return removed
 
 
-async def _when_answered(js: JetStreamContext, wanted: api.StreamConfig, shrink: bool) -> None:
-    until_s = time.monotonic() + _NOBODY_S
-    while True:
-        try:
-            return await _add_or_update(js, wanted, shrink)
-        except nats.js.errors.ServiceUnavailableError as e:
-            # Nobody answered (nats-py makes a 503 of it): no JetStream, or the server reads its users again, which
-            # takes its services away for a moment [nats-server 2.15].
-            if e.description is not None or time.monotonic() > until_s:
-                raise
-            await asyncio.sleep(0.05)
-
-
 async def _add_or_update(js: JetStreamContext, wanted: api.StreamConfig, shrink: bool) -> None:
     assert wanted.name is not None
     try:  # to find it, before adding: a server without room refuses to add one that is there
@@ -257,7 +241,7 @@ async def _add_or_update(js: JetStreamContext, wanted: api.StreamConfig, shrink:
 
 async def _ensure_stream(js: JetStreamContext, wanted: api.StreamConfig, shrink: bool = True) -> None:
     try:
-        await _when_answered(js, wanted, shrink)
+        await _add_or_update(js, wanted, shrink)
     except nats.js.errors.APIError as e:
         if e.description is None:
             raise StorageError("this nats-server has no JetStream: put `jetstream {}` in its configuration") from None

@@ -10,6 +10,7 @@ import pytest
 
 from flowcore.bus.access import AccessStore, BadAccess, UnknownUser, subject_of_topic
 from flowcore.bus.connection import Connection
+from tests.outsiders import settled
 
 
 async def test_an_outsider_has_its_rights_and_no_others(server, tmp_path):
@@ -28,7 +29,7 @@ async def test_an_outsider_has_its_rights_and_no_others(server, tmp_path):
         server.url, user="scada", password=password, inbox_prefix="_INBOX.scada", error_cb=on_error, pedantic=True
     )
     feed = await scada.subscribe("flow.factory.>")
-    await scada.flush()
+    await settled(scada)
     host.publish("flow.factory.hot.out.out", b"1")
     assert (await feed.next_msg(timeout=2)).data == b"1"
 

@@ -56,6 +56,29 @@ async def test_refused_users_leave_the_old_ones(server):
     await (await connect(server, server.host)).close()
 
 
+async def test_jetstream_answers_while_users_change(server):
+    """Each change takes JetStream's services away for a moment; what is asked meanwhile is answered all the same."""
+    host = await connect(server, server.host)
+    await storage.ensure(host.jetstream())
+    asked = 0
+
+    async def ask():
+        nonlocal asked
+        while not is_over.is_set():
+            await host.jetstream().stream_info(storage.GIVEN_UP)
+            asked += 1
+
+    is_over = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(8):
+            group.create_task(ask())
+        for _ in range(50):  # without care, some 30 are refused
+            await server.set_users([server.host])
+        is_over.set()
+    assert asked > 50
+    await host.close()
+
+
 async def test_passwords_are_private(server):
     """Only the owner can read the file with passwords, and the folder it is in."""
     assert stat.S_IMODE((server.folder / "users.conf").stat().st_mode) == 0o600

@@ -13,6 +13,7 @@ import pytest
 from flowcore.client import Untrusted, connect
 from tests.certificates import make_certificate
 from tests.cli.conftest import said
+from tests.outsiders import settled
 
 SENSORS = {
     "flowcore": 1,
@@ -43,7 +44,7 @@ async def test_outsiders_come_in_by_tls_and_only_by_tls(flowcore, secured):
         added["url"], user="scada", password=added["password"], tls=context, inbox_prefix=b"_INBOX.scada"
     )
     heard = await outsider.subscribe("flow.line.sensors.out.>")
-    await outsider.flush()
+    await settled(outsider)
     async with (
         connect(added["url"], "scada", added["password"], ca=secured) as client,
         client.subscribe("flow.line.sensors.out.>") as messages,

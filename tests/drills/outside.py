@@ -14,6 +14,7 @@ from tests.drills.drill import Findings, Skipped, drill
 from tests.drills.flows import file_out, flow
 from tests.drills.record import Record, judge
 from tests.drills.runtime import PATIENCE_S, Ran, Runtime, kill, until
+from tests.outsiders import settled
 
 
 @drill(
@@ -93,6 +94,7 @@ async def main():
         if not got.done(): got.set_result(len(message.data))
     await client.subscribe("flow.outside.entry.out.out", cb=on_message)
     await client.flush()
+    await client.flush()  # the first PING may go out before the SUB
     await client.publish("flow.outside.entry.in.in", b'{"payload": "from nats-py"}')
     await asyncio.wait_for(got, 20)
     await client.subscribe("flow.private.>", cb=on_message)
@@ -232,7 +234,7 @@ async def outside_mosquitto(folder: Path, wait_s: int) -> Findings:
             heard.append(message.subject)
 
         await bus.subscribe("plant.>", cb=on_message)
-        await bus.flush()
+        await settled(bus)
 
         async def connected() -> bool:
             return all(node["badge_kind"] == "ok" for node in (await runtime.nodes("mqtt")).values())
@@ -245,7 +247,7 @@ async def outside_mosquitto(folder: Path, wait_s: int) -> Findings:
         await _mosquitto("pub", *who, "-t", "plant/command", "-q", "1", "-m", "open the gate", "-W", str(wait_s))
         await bus.publish("plant.secret", b"not for you")
         not_read = await secret
-        await bus.flush()
+        await settled(bus)
         await bus.close()
         stranger = await _mosquitto("pub", *who[:-1], "wrong password", "-t", "plant/in", "-m", "x")
     found.add(read=read.out.strip(), not_read=repr(not_read.out.strip()), stranger_status=stranger.status)
