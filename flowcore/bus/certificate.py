@@ -9,10 +9,12 @@ import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-
-from cryptography import x509
+from typing import TYPE_CHECKING
 
 from flowcore.bus.tls import BadCertificate, why
+
+if TYPE_CHECKING:
+    from cryptography import x509  # nothing without TLS pays for it
 
 _PERIOD_S = 60.0
 
@@ -55,6 +57,8 @@ class Certificate:
         Raises:
             BadCertificate: it cannot be read.
         """
+        from cryptography import x509
+
         try:
             names = self._read().extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except x509.ExtensionNotFound:
@@ -78,7 +82,9 @@ class Certificate:
             return [file.stat().st_mtime_ns for file in (self.chain, self.key)]
         return []
 
-    def _read(self) -> x509.Certificate:
+    def _read(self) -> "x509.Certificate":
+        from cryptography import x509
+
         try:
             return x509.load_pem_x509_certificate(self.chain.read_bytes())
         except (OSError, ValueError):

@@ -4,6 +4,7 @@ Remembered in `ports.json` of the data folder, because clients outside have the 
 """
 
 import contextlib
+import ipaddress
 import json
 import random
 import socket
@@ -12,6 +13,14 @@ from pathlib import Path
 _TRIES = 50
 _LOWEST = 10_000  # of any port
 _KERNELS_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches a listener on `address`."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
 
 
 class NoFreePort(OSError):

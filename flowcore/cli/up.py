@@ -190,15 +190,10 @@ def _check_nats_ca(nats_ca: Path | None, nats: str | None) -> None:
 
 def _check_listen(listen: str, nats: str | None, data: Path, has_tls: bool, has_editor: bool) -> None:
     """Refuse to be reachable from elsewhere while there is nobody who may come in; say what others could overhear."""
-    import ipaddress
-
+    from flowcore.bus.ports import is_loopback
     from flowcore.cli import out
 
-    try:
-        is_local = ipaddress.ip_address(listen).is_loopback
-    except ValueError:
-        is_local = listen == "localhost"
-    if is_local:
+    if is_loopback(listen):
         return
     if nats is not None:
         raise out.Misused("--listen is for the embedded server and does not go with --nats", "Leave one of them out.")

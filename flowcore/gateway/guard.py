@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from flowcore.bus import subjects
+from flowcore.bus.ports import is_loopback
 from flowcore.gateway.answers import refusal
 from flowcore.gateway.sessions import Sessions
 
@@ -51,14 +52,6 @@ def names_of(listen: str) -> frozenset[str]:
         here = socket.gethostname().lower()
         names |= {here, f"{here}.local", socket.getfqdn().lower(), listen.lower()}
     return frozenset(names)
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches a listener on `address`."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
 
 
 @web.middleware

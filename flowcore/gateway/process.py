@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowcore.bus.certificate import Certificate
-from flowcore.bus.ports import Ports
-from flowcore.gateway.guard import is_loopback
+from flowcore.bus.ports import Ports, is_loopback
 from flowcore.gateway.sessions import START_S, Sessions
 from flowcore.runtime.logs import event
 

@@ -17,11 +17,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flowcore.bus.envelope import pack, unpack
+from flowcore.runtime.agentfolder import is_agent_file
 from flowcore.runtime.link import frame
 from flowcore.runtime.output import Lines
 
-START_TIMEOUT_S = 60.0  # a first import of a large library from a cold disk
-FORK_TIMEOUT_S = 20.0
+START_TIMEOUT_S = FORK_TIMEOUT_S = 60.0  # a first import of a large library from a cold disk
 
 
 class ForkFailed(OSError):
@@ -74,7 +74,6 @@ class ForkServer:
 
     Args:
         libraries: imported before the first fork.
-        modules: of node classes; imported before the first fork too, and anew by a child when they have changed since.
         runner: the module whose `main(spec, link, page)` a child calls.
         environ: the whole environment of the server and its children.
         on_line: gets what the server itself prints.
@@ -83,13 +82,12 @@ class ForkServer:
     def __init__(
         self,
         libraries: tuple[str, ...] = (),
-        modules: tuple[str, ...] = (),
         *,
         runner: str = "flowcore.runtime.runner",
         environ: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.libraries, self.modules = libraries, modules
+        self.libraries = libraries
         self._runner, self._on_line = runner, on_line
         self._environ = dict(os.environ if environ is None else environ)
         self._process: subprocess.Popen[bytes] | None = None
@@ -109,7 +107,7 @@ class ForkServer:
         return self._process.pid if self._process else None
 
     async def start(self) -> None:
-        """Start the program unless it runs, and wait until it has imported everything.
+        """Start the program unless it runs, and wait until it has imported its libraries.
 
         Raises:
             ForkFailed: it ended, or took longer than START_TIMEOUT_S.
@@ -121,7 +119,7 @@ class ForkServer:
             err_read, err_write = os.pipe()
             command = [sys.executable, "-m", "flowcore.runtime.forkserver", str(theirs.fileno()), str(os.getpid())]
             self._process = subprocess.Popen(  # noqa: ASYNC220 - from this thread: PDEATHSIG follows the thread
-                [*command, self._runner, *self.libraries, "--", *self.modules],
+                [*command, self._runner, *self.libraries],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=err_write,
@@ -146,6 +144,8 @@ class ForkServer:
     async def fork(self, name: str, spec: dict[str, Any], page_fd: int) -> Child:
         """Fork a process; its spec goes over its own link, which the server never reads.
 
+        The server learns the name and the spec's `module`, which it imports, unless that is a file of agents.
+
         Raises:
             ForkFailed: see the class.
         """
@@ -158,7 +158,8 @@ class ForkServer:
         number, future = next(self._numbers), asyncio.get_running_loop().create_future()
         self._asked[number] = future
         try:
-            request = pack({"re": number, "name": name})
+            module = spec.get("module", "")
+            request = pack({"re": number, "name": name, "module": "" if is_agent_file(module) else module})
             await self._send(request, [theirs.fileno(), out_write, err_write, page_fd])
             async with asyncio.timeout(FORK_TIMEOUT_S):
                 pid = await future

@@ -1,12 +1,14 @@
 """The fork server: a warm process that forks node processes in milliseconds. A program, started by `ForkServer`.
 
-    python -m flowcore.runtime.forkserver CONTROL_FD HOST_PID RUNNER [LIBRARY ...] [-- MODULE ...]
+    python -m flowcore.runtime.forkserver CONTROL_FD HOST_PID RUNNER [LIBRARY ...]
 
-It imports the runner, the libraries and the modules of node classes once and then only waits, in one thread. What a
-class costs to make (its config's validator alone some megabytes) is so shared by all its nodes; a child whose package
-has changed on the disk since then imports it anew. Each request on the control socket (a
+It imports the runner and the libraries and then only waits, in one thread. Each request on the control socket (a
 datagram, with four descriptors) becomes a child that reads its spec from its own link and calls `RUNNER.main(spec,
 link, page)`. So neither the server nor a sibling ever has a credential of a node in its memory.
+
+The module of a node's class, which the request names, is imported before its first fork. What a class costs to make
+(its config's validator alone some megabytes) is so shared by all its nodes; a child whose package has changed on the
+disk since then imports it anew.
 
 The chain that leaves no orphans: the host's end closes the control socket, the server exits; the kernel kills the
 server with the host's death (PDEATHSIG), and each child with the server's. What a child itself started dies with its
@@ -39,6 +41,7 @@ PRELOADED = ("uvloop", "concurrent.futures.thread")  # what every runner imports
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _libc = ctypes.CDLL(None, use_errno=True)
 _sources: dict[str, tuple[str, tuple[int, int] | None]] = {}  # module of a node package -> its file, and how it was
+_tried: set[str] = set()  # modules of node classes
 
 
 def die_with_parent(parent: int) -> None:
@@ -50,38 +53,39 @@ def die_with_parent(parent: int) -> None:
 
 def main() -> None:
     """Preload, then serve until the host closes its end."""
-    control_fd, host_pid, runner, *names = sys.argv[1:]
-    libraries, modules = names, list[str]()
-    if "--" in names:
-        libraries, modules = names[: names.index("--")], names[names.index("--") + 1 :]
+    control_fd, host_pid, runner, *libraries = sys.argv[1:]
     die_with_parent(int(host_pid))
     control = socket.socket(fileno=int(control_fd))
-    _preload([*PRELOADED, runner, *libraries, *modules])
-    _remember_sources({module.partition(".")[0] for module in modules})
+    for module in (*PRELOADED, runner, *libraries):
+        _preload(module)
     namespace()  # remembered from here on: every child asks for it, and it is the same for all
     tls.unchecked()
-    # What is loaded now is shared with every child: collecting it would copy its pages.
     gc.collect()
     gc.disable()
-    gc.freeze()
+    gc.freeze()  # what is loaded is shared with every child: collecting it would copy its pages
     control.send(pack({"op": "ready", "pid": os.getpid()}))
     _serve(control, runner)
 
 
-def _preload(modules: list[str]) -> None:
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except Exception:  # the node that needs it says so with its own import, this one only saved time
-            print(f"cannot preload {module}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+def _preload(module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except (Exception, SystemExit):  # the node that needs it says so with its own import, this one only saved time
+        print(f"cannot preload {module}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
 
 
-def _remember_sources(packages: set[str]) -> None:
-    """Note how the files of these packages are now."""
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file and name.partition(".")[0] in packages:
+def _preload_class(module: str) -> None:
+    """Import what a node's class is in, unless that was tried before, and note how the files of its package are now."""
+    if not module or module in _tried:
+        return
+    _tried.add(module)
+    _preload(module)
+    package = module.partition(".")[0]
+    for name, imported in list(sys.modules.items()):
+        file = getattr(imported, "__file__", None)
+        if file and name not in _sources and name.partition(".")[0] == package:
             _sources[name] = (file, _look(file))
+    gc.freeze()
 
 
 def _look(file: str) -> tuple[int, int] | None:
@@ -112,7 +116,9 @@ def _serve(control: socket.socket, runner: str) -> None:
             request, fds, _, _ = socket.recv_fds(control, MAX_REQUEST, 4)
             if not request:
                 return  # the host has gone; the children follow when this process ends
-            _fork(unpack(request), fds, control, selector, runner)
+            asked = unpack(request)
+            _preload_class(asked["module"])
+            _fork(asked, fds, control, selector, runner)
 
 
 def _fork(

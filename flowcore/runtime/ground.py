@@ -23,7 +23,6 @@ from flowcore.flow.model import MAIN_HOST
 from flowcore.flow.references import settle
 from flowcore.flow.resolved import ResolvedFlow, WireSpec
 from flowcore.flow.types import NodeTypeInfo
-from flowcore.runtime.agentfolder import is_agent_file
 from flowcore.runtime.busrights import BusRights, shared_bus
 from flowcore.runtime.environment import for_nodes
 from flowcore.runtime.forkclient import ForkServer
@@ -33,7 +32,7 @@ from flowcore.runtime.hosts.shared import SharedBus
 from flowcore.runtime.incarnation import Incarnations
 from flowcore.runtime.instances import Shown, around, instances, speakers
 from flowcore.runtime.logs import event
-from flowcore.runtime.plans import MqttFields, durable_wires, libraries
+from flowcore.runtime.plans import MqttFields, durable_wires
 from flowcore.runtime.process import StartFailed
 from flowcore.runtime.results import DeployResult
 from flowcore.runtime.supervise import ProcessPlan, Supervised
@@ -122,12 +121,8 @@ class Ground:
                 self.fork_servers[older].retire()  # it ends with its last child
                 if self.fork_servers[older].is_over:
                     del self.fork_servers[older]
-            types = self.types.values()
-            ours = [info for info in types if libraries(info) == needs and not info.virtual and not info.missing]
-            modules = {info.module for info in ours if not is_agent_file(info.module)}
             self.fork_servers[key] = ForkServer(
                 needs,
-                tuple(sorted(modules)),
                 runner=self.runner,
                 environ=for_nodes({**os.environ, **self.nodes_environ})
                 | ({"FLOWCORE_HOST_ID": self.host_id} if self.host_id else {}),
