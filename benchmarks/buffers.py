@@ -85,7 +85,7 @@ def filled(repetitions: int) -> dict[str, float]:
             del data
             held = codec.taken
             del held
-        for pool in codec.pools._by_id.values():
+        for pool in codec.pools.by_id.values():
             pool.close_if_idle()
     return steps.medians()
 

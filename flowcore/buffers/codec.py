@@ -36,6 +36,11 @@ THRESHOLD = 16 * 1024  # bytes: smaller arrays travel inline
 MAX_RESOLVED = 1 << 30  # bytes of spilled parts in one message: a small handle may name a large slot
 
 
+def _extension(code: int, data: bytes) -> Extension:
+    """`Extension` without its checks, which cost more than all else about a handle."""
+    return tuple.__new__(Extension, (code, data))
+
+
 class _Turn(threading.local):
     """One pack in one thread."""
 
@@ -98,16 +103,17 @@ class Codec:
         return data
 
     def _seal_all(self, turn: _Turn) -> None:
-        for tensor in turn.sent:
-            tensor.seal()
-        for lease in turn.leases:
-            if isinstance(lease.pool, Pool):
-                lease.pool.seal(lease)
-        taken = tuple(turn.leases)
-        turn.forget()
-        turn.taken = taken
-        if taken:
-            self.has_taken = True
+        leases, sent = turn.leases, turn.sent
+        if sent:
+            turn.sent = []
+            for tensor in sent:
+                tensor.seal()
+        if leases:
+            turn.leases, self.has_taken = [], True
+            for lease in leases:
+                if isinstance(lease.pool, Pool):
+                    lease.pool.seal(lease)
+        turn.taken = tuple(leases)
 
     @property
     def taken(self) -> tuple[Lease, ...]:
@@ -178,24 +184,24 @@ class Codec:
         return self._own(lease, Kind.TENSOR, array.dtype.str, array.shape, array.nbytes)
 
     def _tensor(self, tensor: Tensor) -> Extension:
-        if tensor.is_private:
+        lease = tensor.lease
+        if lease is None and tensor.is_private:
             if tensor.nbytes < self._threshold:
                 return plain(tensor)
             return self._default(tensor.numpy())
-        handle = tensor.handle_to_send(self.host)
-        lease = tensor.lease
+        packed = tensor.packed_handle(self.host)
         if lease is not None:
             lease.nbytes = tensor.nbytes
             turn = self._turn
             turn.leases.append(lease)
             if tensor.handle is None:
                 turn.sent.append(tensor)
-        return Extension(TENSOR, handle.packed())
+        return _extension(TENSOR, packed)
 
     def _own(self, lease: Lease, kind: Kind, typestr: str, shape: tuple[int, ...], nbytes: int) -> Extension:
         lease.nbytes = nbytes
         self._turn.leases.append(lease)
-        return Extension(TENSOR, handle_of(lease, kind, typestr, shape, nbytes, self.host).packed())
+        return _extension(TENSOR, handle_of(lease, kind, typestr, shape, nbytes, self.host).packed())
 
     # Decoding
 
@@ -228,7 +234,7 @@ class Codec:
             except OSError:
                 pass  # it is there, and cannot be opened from here: fetched like one of another host
         if handle.kind == Kind.TENSOR and lease is not None:
-            return Tensor.in_slot(lease, handle.dtype, handle.shape, handle.nbytes, handle.device, handle)
+            return Tensor(handle.dtype, handle.shape, handle.nbytes, handle.device, lease, handle)
         if not why:
             self.unresolved += 1
         return Tensor.without_bytes(handle, why) if handle.kind == Kind.TENSOR else Spilled(handle, lease, why)
@@ -240,8 +246,9 @@ class Codec:
             BufferExpired: it was written again, or who has it is gone.
             OSError: it is there, and cannot be opened from here.
         """
-        if self.pools.find(handle.pool) is not None:
-            return self.pools.lease(handle.pool, handle.slot, handle.generation, handle.nbytes)
+        own = self.pools.by_id.get(handle.pool)
+        if own is not None:
+            return own.lease(handle.slot, handle.generation, handle.nbytes)
         return self.readers.lease(handle)
 
     def resolve(self, value: Any) -> Any:

@@ -9,6 +9,7 @@ uses a `Handle` can rely on its sizes. Whether slot and generation still are wha
 
 import functools
 import struct
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -50,6 +51,10 @@ class Handle(NamedTuple):
         """As it travels."""
         return _HEAD.pack(self.slot, self.generation) + _packed(self[2:])
 
+    def passed_on(self, via: Place | None) -> bytes:
+        """As it travels when another one sends it, who can be asked for the pool as `via` says."""
+        return _HEAD.pack(self[0], self[1]) + _packed((*self[2:-1], via))
+
     @classmethod
     def unpack(cls, data: bytes) -> "Handle":
         """Decode and check.
@@ -59,13 +64,10 @@ class Handle(NamedTuple):
         """
         if not _HEAD.size < len(data) <= _MAX_HANDLE:
             raise Malformed(f"a handle of {len(data)} bytes")
-        return cls(*_HEAD.unpack_from(data), *_checked(data[_HEAD.size :]))
-
-    def passed_on(self, via: Place | None) -> "Handle":
-        """The same from another sender."""
-        return Handle(*self[:-1], via)
+        return _new(cls, _HEAD.unpack_from(data) + _checked(data[_HEAD.size :]))
 
 
+_new: Callable[..., Any] = tuple.__new__  # what `Handle()` calls, without a frame of its own
 _packed = functools.lru_cache(maxsize=_KEPT)(pack)
 
 

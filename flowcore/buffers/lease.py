@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from flowcore.buffers.ledger import Ledger
+from flowcore.buffers.place import Place
 
 if TYPE_CHECKING:
     from flowcore.buffers.memory import Memory
@@ -48,7 +49,13 @@ class Lease:
 
 
 class Slots:
-    """A pool as one process has it open: the counts, and the lock around them."""
+    """A pool as one process has it open: the counts, and the lock around them.
+
+    Attributes:
+        via: how others reach it through this process; None where this process is its owner, whose place they know.
+    """
+
+    via: Place | None = None
 
     def __init__(self, ledger: Ledger, memory: "Memory") -> None:
         self.ledger = ledger

@@ -16,6 +16,7 @@ The owner maps the file writable, then seals it: nobody else can write to it, or
 """
 
 import fcntl
+import functools
 import mmap
 import os
 import struct
@@ -30,12 +31,13 @@ _HEAD = struct.Struct("=8sQQQQQ")  # magic, version, pool, slots, slot bytes, da
 _CLOSED, _SCARCE, _DEVICE, _DEVICE_HANDLE = 48, 56, 64, 128
 _MAGIC, _VERSION = b"FLOWPOOL", 1
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64 bit Linux: type, whence, start, length, pid
+_flock = functools.lru_cache(maxsize=1024)(_FLOCK.pack)
 
 
 def lock(fd: int, kind: int, start: int, length: int = 1) -> bool:
     """Lock bytes of a file for its open file description, or unlock them; False while another one has them."""
     try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, start, length, 0))
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _flock(kind, os.SEEK_SET, start, length, 0))
     except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, POSIX allows both
         return False
     return True
@@ -48,7 +50,11 @@ def data_offset(slots: int, device: str) -> int:
 
 
 class Ledger:
-    """One pool's file, mapped: `create` it as owner, `open` it as reader."""
+    """One pool's file, mapped: `create` it as owner, `open` it as reader.
+
+    Attributes:
+        generations: of each slot, as they are now.
+    """
 
     def __init__(self, fd: int, place: Place, mapped: mmap.mmap, *, is_own: bool) -> None:
         _, _, self.pool, self.slots, self.slot_bytes, self.data_offset = _HEAD.unpack_from(mapped)
@@ -58,7 +64,7 @@ class Ledger:
         self.map = mapped
         self.is_own = is_own
         self._whole = memoryview(mapped)
-        self._generations = self._whole[PAGE : PAGE + 8 * self.slots].cast("Q")
+        self.generations = self._whole[PAGE : PAGE + 8 * self.slots].cast("Q")
         self._flags = self._whole[_CLOSED:_DEVICE].cast("Q")
 
     @classmethod
@@ -107,7 +113,7 @@ class Ledger:
 
     def close(self) -> None:
         """Unmap; every lock of this process on it is gone."""
-        self._generations.release()
+        self.generations.release()
         self._flags.release()
         self._whole.release()
         self.map.close()
@@ -119,11 +125,11 @@ class Ledger:
 
     def generation(self, slot: int) -> int:
         """Generation of a slot."""
-        return self._generations[slot]
+        return self.generations[slot]
 
     def set_generation(self, slot: int, generation: int) -> None:
         """Owner only, with the write lock."""
-        self._generations[slot] = generation
+        self.generations[slot] = generation
 
     @property
     def is_closed(self) -> bool:

@@ -32,7 +32,11 @@ class Lingering:
     @staticmethod
     def of(value: Any) -> tuple[WeakLease, ...]:
         """Weak references to the slots that a decoded value holds: take them before it is handled."""
-        return tuple([weakref.ref(part.lease) for part in parts(value) if part.lease is not None])
+        leases = []
+        for part in parts(value):
+            if part.lease is not None:
+                leases.append(weakref.ref(part.lease))
+        return tuple(leases)
 
     def done(self, leases: tuple[WeakLease, ...], port: str, message: str) -> None:
         """The message that came to `port` with these is done; whichever is still in use is listed until it is not.

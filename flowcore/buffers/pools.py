@@ -8,7 +8,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from flowcore.buffers.dtypes import size_of, typestr_of
-from flowcore.buffers.errors import BufferExpired, NoRoom
+from flowcore.buffers.errors import NoRoom
 from flowcore.buffers.lease import Lease
 from flowcore.buffers.ledger import PAGE
 from flowcore.buffers.memory import memory_on, resolve
@@ -34,12 +34,15 @@ class Pools:
 
     Thread-safe. Args:
         limit_bytes: how large its pools may be together (a node's setting `pool_mb`).
+
+    Attributes:
+        by_id: they by their ids; another dict after each change.
     """
 
     def __init__(self, limit_bytes: int = DEFAULT_LIMIT) -> None:
         self.limit_bytes = limit_bytes
         self._classes: dict[tuple[str, int], list[Pool]] = {}
-        self._by_id: dict[int, Pool] = {}
+        self.by_id: dict[int, Pool] = {}
         self._seen: dict[int, tuple[int, float]] = {}  # pool id -> slots taken, and since when it is so
         self._most: dict[tuple[str, int], int] = {}  # slots that a size can have beside what others have in use
         self._growth = threading.Lock()
@@ -50,7 +53,7 @@ class Pools:
     @property
     def total_bytes(self) -> int:
         """Bytes of all pools."""
-        return sum(pool.bytes for pool in self._by_id.values())
+        return sum(pool.bytes for pool in self.by_id.values())
 
     @property
     def is_scarce(self) -> bool:
@@ -82,7 +85,7 @@ class Pools:
         typestr = typestr_of(dtype)
         nbytes = size_of(typestr, dims)
         device = resolve(device)
-        return Tensor.in_slot(self.take(nbytes, device, wait=wait), typestr, dims, nbytes, device)
+        return Tensor(typestr, dims, nbytes, device, self.take(nbytes, device, wait=wait))
 
     def take(self, nbytes: int, device: str = "cpu", *, wait: bool = False) -> Lease:
         """A slot of at least `nbytes` to write. See `alloc`."""
@@ -140,7 +143,7 @@ class Pools:
                 return None  # there are slots to wait for
             raise
         self._classes = {**self._classes, key: [*self._classes.get(key, []), pool]}
-        self._by_id = {**self._by_id, pool.id: pool}
+        self.by_id = {**self.by_id, pool.id: pool}
         return pool.take()
 
     def _take_larger(self, device: str, slot_bytes: int) -> Lease | None:
@@ -154,7 +157,7 @@ class Pools:
 
     def _give_back_for(self, nbytes: int) -> None:
         """Close pools that nobody uses until `nbytes` fit; none when they would not."""
-        idle = [pool for pool in self._by_id.values() if not pool.used and not pool.held_by_readers()]
+        idle = [pool for pool in self.by_id.values() if not pool.used and not pool.held_by_readers()]
         if self.limit_bytes - self.total_bytes + sum(pool.bytes for pool in idle) < nbytes:
             return
         for pool in idle:
@@ -163,10 +166,6 @@ class Pools:
             if pool.close_if_idle():
                 self._forget(pool)
 
-    def find(self, pool: int) -> Pool | None:
-        """An own pool by its id."""
-        return self._by_id.get(pool)
-
     def trim(self, now_s: float) -> None:
         """Give back what nobody has used for 30 seconds; called each second.
 
@@ -174,7 +173,7 @@ class Pools:
             now_s: monotonic seconds.
         """
         with self._growth:
-            for pool in self._by_id.values():
+            for pool in self.by_id.values():
                 taken, since_s = self._seen.get(pool.id, (-1, 0.0))
                 if pool.taken != taken or pool.used:
                     self._seen[pool.id] = pool.taken, now_s
@@ -206,7 +205,7 @@ class Pools:
         self._classes = {**self._classes, key: left}  # another thread may be going through the old one
         if not left:
             del self._classes[key]
-        self._by_id = {id_: other for id_, other in self._by_id.items() if other is not pool}
+        self.by_id = {id_: other for id_, other in self.by_id.items() if other is not pool}
         self._seen.pop(pool.id, None)
 
     def _tell_scarce(self) -> None:
@@ -214,7 +213,7 @@ class Pools:
         if not self._growth.acquire(blocking=False):
             return  # who grows or trims tells it afterwards
         try:
-            in_use = {pool: pool.used + pool.held_by_readers() for pool in self._by_id.values()}
+            in_use = {pool: pool.used + pool.held_by_readers() for pool in self.by_id.values()}
             pinned = sum(pool.bytes for pool, slots in in_use.items() if slots)
             self._is_scarce = False
             for key, pools in self._classes.items():
@@ -226,14 +225,3 @@ class Pools:
                     pool.tell_scarce(is_scarce)
         finally:
             self._growth.release()
-
-    def lease(self, pool: int, slot: int, generation: int, nbytes: int) -> Lease:
-        """Refer to a sealed slot of ours.
-
-        Raises:
-            BufferExpired: it was written again, or its pool is gone.
-        """
-        found = self._by_id.get(pool)
-        if found is None:
-            raise BufferExpired(f"pool {pool:016x} is gone")
-        return found.lease(slot, generation, nbytes)

@@ -53,18 +53,20 @@ class Tensor:
         shape: dimensions.
         device: "cpu", or "cuda:0" ..
         nbytes: bytes of the array.
+        lease: its slot; None where it is in none, or was released.
+        handle: what it was received as; None for one of this process.
     """
 
     __slots__ = (
         "__weakref__",
         "_data",
         "_fresh",
-        "_handle",
         "_is_exported",
-        "_lease",
         "_typestr",
         "_why",
         "device",
+        "handle",
+        "lease",
         "nbytes",
         "shape",
     )
@@ -73,11 +75,18 @@ class Tensor:
     device: str
     nbytes: int
 
-    def __init__(self, typestr: str, shape: tuple[int, ...], nbytes: int, device: str) -> None:
+    def __init__(
+        self,
+        typestr: str,
+        shape: tuple[int, ...],
+        nbytes: int,
+        device: str = "cpu",
+        lease: Lease | None = None,
+        handle: Handle | None = None,
+    ) -> None:
         self.shape, self.nbytes, self.device = shape, nbytes, device
         self._typestr = typestr
-        self._lease: Lease | None = None
-        self._handle: Handle | None = None  # as it came
+        self.lease, self.handle = lease, handle
         self._data: bytes | None = None
         self._fresh: np.ndarray | None = None  # the array that was handed out to be written
         self._why = ""  # it has no bytes
@@ -86,32 +95,17 @@ class Tensor:
     # Where they come from
 
     @classmethod
-    def in_slot(
-        cls,
-        lease: Lease,
-        typestr: str,
-        shape: tuple[int, ...],
-        nbytes: int,
-        device: str = "cpu",
-        handle: Handle | None = None,
-    ) -> "Tensor":
-        """One in a slot; `handle` is what it was received as."""
-        tensor = cls(typestr, shape, nbytes, device)
-        tensor._lease, tensor._handle = lease, handle
-        return tensor
-
-    @classmethod
     def private(cls, typestr: str, shape: tuple[int, ...], data: bytes) -> "Tensor":
         """One with bytes of its own."""
-        tensor = cls(typestr, shape, len(data), "cpu")
+        tensor = cls(typestr, shape, len(data))
         tensor._data = data
         return tensor
 
     @classmethod
     def without_bytes(cls, handle: Handle, why: str) -> "Tensor":
         """One whose bytes are elsewhere or gone."""
-        tensor = cls(handle.dtype, handle.shape, handle.nbytes, handle.device)
-        tensor._handle, tensor._why = handle, why
+        tensor = cls(handle.dtype, handle.shape, handle.nbytes, handle.device, None, handle)
+        tensor._why = why
         return tensor
 
     # What it is
@@ -137,28 +131,18 @@ class Tensor:
         return self.shape[0]
 
     @property
-    def lease(self) -> Lease | None:
-        """Its slot; None where it is in none, or was released."""
-        return self._lease
-
-    @property
-    def handle(self) -> Handle | None:
-        """The handle it was received as."""
-        return self._handle
-
-    @property
     def state(self) -> str:
         """fresh, sealed, private, remote or expired."""
-        if self._lease is not None and not self._why:
+        if self.lease is not None and not self._why:
             return "fresh" if self.is_writable else "sealed"
         if self._data is not None:
             return "private"
-        return "remote" if self._handle is not None and not self._why else "expired"
+        return "remote" if self.handle is not None and not self._why else "expired"
 
     @property
     def is_writable(self) -> bool:
         """Whether it was made here and not sent yet."""
-        lease = self._lease
+        lease = self.lease
         return lease is not None and isinstance(lease.pool, Pool) and not lease.pool.is_sealed(lease)
 
     @property
@@ -169,7 +153,7 @@ class Tensor:
     @property
     def is_scarce(self) -> bool:
         """Whether its owner is short of slots: who holds it for long had better take a `copy()` and let go."""
-        return self._lease is not None and self._lease.pool.ledger.is_scarce
+        return self.lease is not None and self.lease.pool.ledger.is_scarce
 
     def __repr__(self) -> str:
         dims = "x".join(map(str, self.shape)) or "scalar"
@@ -290,16 +274,16 @@ class Tensor:
         return Tensor.private, (self._typestr, self.shape, self.tobytes())
 
     def _here(self) -> Lease:
-        if self._lease is None or self._why:
+        if self.lease is None or self._why:
             raise BufferExpired(self._why or "the bytes of this tensor were not fetched")
-        return self._lease
+        return self.lease
 
     # Holding and letting go
 
     def keep(self) -> "Tensor":
         """Say that it is meant to be used after its message is done; returns the tensor, also for `with`."""
-        if self._lease is not None:
-            self._lease.is_kept = True
+        if self.lease is not None:
+            self.lease.is_kept = True
         return self
 
     def release(self) -> None:
@@ -307,7 +291,7 @@ class Tensor:
         self._why = "this tensor was released"
         self._data = self._fresh = None
         if not self._is_exported:
-            self._lease = None
+            self.lease = None
 
     def __enter__(self) -> "Tensor":
         return self
@@ -335,26 +319,24 @@ class Tensor:
         """
         if len(data) != self.nbytes:
             raise ValueError(f"{len(data)} bytes for a tensor of {self.nbytes}")
-        self._data, self._handle, self.device = data, None, "cpu"
+        self._data, self.handle, self.device = data, None, "cpu"
 
     def expire(self, why: str) -> None:
         """Its bytes will not come."""
         self._why = why
 
-    def handle_to_send(self, host: str) -> Handle:
-        """The handle by which it is passed on.
+    def packed_handle(self, host: str) -> bytes:
+        """The handle by which it is passed on, as it travels.
 
         Raises:
             BufferExpired: there is nothing any more to pass on.
         """
-        if self._handle is not None:
-            if self._why:
-                raise BufferExpired(self._why)
-            if self._lease is None:
-                return self._handle
-            pool = self._lease.pool
-            return self._handle.passed_on(None if isinstance(pool, Pool) else pool.ledger.place)
-        return handle_of(self._here(), Kind.TENSOR, self._typestr, self.shape, self.nbytes, host)
+        handle, lease = self.handle, self.lease
+        if self._why:
+            raise BufferExpired(self._why)
+        if handle is None:
+            return handle_of(self._here(), Kind.TENSOR, self._typestr, self.shape, self.nbytes, host).packed()
+        return handle.packed() if lease is None else handle.passed_on(lease.pool.via)
 
 
 _has_told = False

@@ -91,8 +91,8 @@ class Fetching:
         """A slot that we own, or have open because we passed it on; a request opens nothing."""
         codec = self._codec
         for pools in (codec.pools, codec.beside.pools if codec.beside is not None else None):
-            if pools is not None and pools.find(handle.pool) is not None:
-                return pools.lease(handle.pool, handle.slot, handle.generation, handle.nbytes)
+            if pools is not None and (own := pools.by_id.get(handle.pool)) is not None:
+                return own.lease(handle.slot, handle.generation, handle.nbytes)
         pool = codec.readers.find(handle.pool)
         if pool is None:
             raise BufferExpired(f"pool {handle.pool:016x} is gone")

@@ -14,6 +14,7 @@ from flowcore.buffers import BufferExpired, Codec, Pools, Tensor
 from flowcore.buffers.encode import MissingLibrary, decode, library, missing
 from flowcore.buffers.fetch import Fetcher, FetchFailed, FetchRefused
 from flowcore.buffers.fetch_frames import Answer, Request
+from flowcore.buffers.handle import Handle
 from flowcore.buffers.serve import Server
 from flowcore.buffers.sources import Shown
 from flowcore.bus.envelope import Malformed, pack, unpack
@@ -248,7 +249,7 @@ async def test_only_what_was_sent_from_the_port_is_given(bus, camera, fetcher):
     unsent = camera.codec.pools.alloc((480, 640))
     unsent.seal()
     with pytest.raises(BufferExpired):
-        await fetcher.fetch(SUBJECT, unsent.handle_to_send("elsewhere"))
+        await fetcher.fetch(SUBJECT, Handle.unpack(unsent.packed_handle("elsewhere")))
     shown = camera.send(noise(480, 640))
     more = shown._replace(nbytes=480 * 641, shape=(480, 641))
     with pytest.raises(FetchRefused):

@@ -106,7 +106,7 @@ def foreign_file(kind: str, size: int = 1 << 20, head: bytes = b"") -> int:
 def test_descriptors_that_are_something_else(codec):
     """A pipe, a file, a memfd that could be cut short, a pool with another number: none is mapped."""
     handle, held = handles(codec)
-    head = bytes(codec.pools.find(handle.pool).ledger.map[:4096])
+    head = bytes(codec.pools.by_id[handle.pool].ledger.map[:4096])
     reader = Codec(Pools(), Readers())
     for kind in ("pipe", "other name", "unsealed"):
         fd = foreign_file(kind, head=head)

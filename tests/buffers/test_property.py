@@ -32,7 +32,7 @@ class Process:
     def die(self) -> None:
         """Its descriptors and mappings are closed by the kernel; what refers to them does nothing more."""
         self.views.clear()
-        opened = [*self.codec.pools._by_id.values(), *self.codec.readers._pools.values()]
+        opened = [*self.codec.pools.by_id.values(), *self.codec.readers._pools.values()]
         for pool in opened:
             close_under(pool)
 
@@ -41,7 +41,7 @@ def close_under(pool: Slots) -> None:
     """Close a pool's descriptors without letting go of its leases first."""
     pool._pid = 0
     ledger = pool.ledger
-    ledger._generations.release()
+    ledger.generations.release()
     ledger._flags.release()
     ledger._whole.release()
     ledger.map.close()

@@ -20,7 +20,7 @@ _LENGTH = 25_000  # 200 KB: a process that may share 1 MB has four slots
 
 def vanish(tensors: Tensors) -> None:
     """The process is dead: the kernel takes its locks and descriptors; what its objects still do has no effect."""
-    own = [pool for codec in (tensors.codec, tensors.codec.beside) if codec for pool in codec.pools._by_id.values()]
+    own = [pool for codec in (tensors.codec, tensors.codec.beside) if codec for pool in codec.pools.by_id.values()]
     for pool in (*own, *tensors.readers._pools.values()):
         pool._pid = 0  # leases that go later let go of nothing
         pool.ledger.unlock(0, pool.ledger.slots)

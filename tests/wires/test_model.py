@@ -11,7 +11,7 @@ import os
 import pytest
 from faults import ACTS, PAUSES_S, play
 from graphs import GRAPHS
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from sim_world import World
@@ -89,6 +89,7 @@ def test_flow_under_faults(graph):
         stateful_step_count=12,
         deadline=None,
         derandomize=not _LONG,
+        phases=[phase for phase in Phase if phase is not Phase.explain],  # which traces each line, for an hour
         suppress_health_check=list(HealthCheck),
         print_blob=True,
     )
