@@ -33,6 +33,7 @@ from flowcore.bus.envelope import (
 )
 
 THRESHOLD = 16 * 1024  # bytes: smaller arrays travel inline
+_IS_TENSOR = int(Kind.TENSOR)  # Python 3.11 calls a function for each `Kind.TENSOR`
 MAX_RESOLVED = 1 << 30  # bytes of spilled parts in one message: a small handle may name a large slot
 
 
@@ -227,17 +228,18 @@ class Codec:
         lease, why = None, ""
         if handle.host == self.host:
             try:
-                lease = self.lease(handle)
+                lease = self.readers.lease(handle) if handle.pool not in self.pools.by_id else self.lease(handle)
             except BufferExpired as e:
                 self.expired += 1
                 why = str(e)
             except OSError:
                 pass  # it is there, and cannot be opened from here: fetched like one of another host
-        if handle.kind == Kind.TENSOR and lease is not None:
+        is_tensor = handle.kind == _IS_TENSOR
+        if is_tensor and lease is not None:
             return Tensor(handle.dtype, handle.shape, handle.nbytes, handle.device, lease, handle)
         if not why:
             self.unresolved += 1
-        return Tensor.without_bytes(handle, why) if handle.kind == Kind.TENSOR else Spilled(handle, lease, why)
+        return Tensor.without_bytes(handle, why) if is_tensor else Spilled(handle, lease, why)
 
     def lease(self, handle: Handle) -> Lease:
         """Hold the slot of a handle of this host, also to give its bytes to another one.

@@ -67,7 +67,7 @@ class OutPort:
         name: the port's.
         publish: sends bytes on a subject, at once; False when the bus is away.
         codec: packs envelopes; a process's ports share one.
-        on_held: called with the port's name and the slots that a message of it names.
+        on_held: called with the port's name and the slots that a message of it names, when that has been sent.
         now_ns: what time is written into envelopes, nanoseconds UTC.
     """
 
@@ -98,6 +98,7 @@ class OutPort:
         self._prefix = f"{origin.node}.{name}:{origin.epoch}:"
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
+        self._unshown: list[tuple[Any, ...]] = []
 
     @property
     def sent(self) -> int:
@@ -167,7 +168,7 @@ class OutPort:
                 raise MessageTooLarge(self.name, size)
         if codec.has_taken:
             codec.has_taken, holds = False, codec.taken
-            self._on_held(self.name, holds)
+            self._unshown.append(holds)
         else:
             holds = ()
         self.is_held = bool(holds)
@@ -200,6 +201,10 @@ class OutPort:
             self._unsent_bytes = 0
         for wire in self.wires:
             wire.flush()
+        if self._unshown:  # whoever asks for one has heard of it now
+            for holds in self._unshown:
+                self._on_held(self.name, holds)
+            self._unshown.clear()
 
     def emit_again(self, packed: Iterable[dict], now_s: float, cause_of: Callable[[], Cause | None]) -> None:
         """Emit envelopes that an earlier process of this node owed (handed over, or stored with its state).
