@@ -343,6 +343,7 @@ class Runner:
         return {"is_at_rest": is_at_rest, "mark": mark, "sent": sent, "due_s": due_s}
 
     def _apply_mode(self) -> None:
+        self._on_active()
         engine = self.engine
         if self._mode == "paused":
             engine.pause()
@@ -428,7 +429,9 @@ class Runner:
         self._publish_event(kind, body)
 
     def _publish_event(self, kind: str, body: dict) -> None:
-        self._said += kind != "stats"
+        if kind != "stats":
+            self._said += 1
+            self._on_active()
         try:
             data = pack(body)
         except (TypeError, ValueError):
@@ -488,6 +491,8 @@ class Runner:
         self.page.beat()
         # Before the rest: statistics that fail are no reason to die.
         self._beat_after(self._rest_s if self._rests else self._beat_s)
+        if self._rests and self._statistics.is_settled:
+            return
         self.tensors.trim()
         body = self._statistics.due(
             self._mode if self._state == RUNNING and self._mode != "run" else _WORDS[self._state]

@@ -123,9 +123,15 @@ class Statistics:
         self._said: tuple = ()
         self._said_s = 0.0
         self._is_quiet = False  # nothing has happened since the last report
+        self._is_at_work = True  # something waits here, or for acks
         self._at_s, self._cpu_s = time.monotonic(), time.process_time()
         self._counted = 0
         self._pss_bytes, self._pss_at_s = 0, -_PSS_EACH_S
+
+    @property
+    def is_settled(self) -> bool:
+        """True when, unless something comes or goes, there is nothing to say yet."""
+        return not self._is_at_work and time.monotonic() - self._said_s < QUIET_S
 
     def due(self, state: str) -> dict[str, Any] | None:
         """The statistics when there is something new to say, else None."""
@@ -136,6 +142,7 @@ class Statistics:
         kept, lingering = engine.tensors.codec.lingering.listed()
         held = len(kept), len(lingering), wiring.incoming.expired
         new = (state, *engine.counts.values(), sent, len(engine.queue), outs, *held, *wiring.outside.counts.values())
+        self._is_at_work = bool(outs or engine.queue)
         if new == self._said and now_s - self._said_s < QUIET_S:
             return None
         self._is_quiet = new == self._said
