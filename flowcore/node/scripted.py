@@ -6,8 +6,9 @@ from typing import Any
 
 from flowcore.buffers import Codec, Tensor
 from flowcore.buffers.spilled import leaves, parts, replaced
-from flowcore.script.client import Item, Result, ScriptWorker
+from flowcore.script.client import Item, ScriptWorker
 from flowcore.script.errors import ScriptError
+from flowcore.script.results import Result
 from flowcore.script.stand_in import StandIn
 
 

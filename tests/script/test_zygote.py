@@ -84,7 +84,7 @@ async def test_a_worker_dies_with_its_client(zygote, script):
     pid = worker.pid
     call = asyncio.create_task(worker.call([(1, "", {})]))
     await asyncio.sleep(0)
-    worker._channel._control.close()  # as when the node process was killed; no signal is sent by us
+    worker._talk.channel._control.close()  # as when the node process was killed; no signal is sent by us
     await gone(pid)
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
