@@ -198,9 +198,9 @@ async def measure(node_class: type[Node], messages: int, a_frame: int, has_pictu
         begun = time.process_time()
         await chain.feed(frames, a_frame)
         best = min(best, (time.process_time() - begun) / len(frames) / a_frame)
-    owed = process.wiring.unacked()
+    owed = process.wiring.outs.unacked()
     assert not owed, owed
-    assert unpack(process.wiring.ports["out"].last)["payload"]["n"] == chain._fed  # type: ignore[arg-type]
+    assert unpack(process.wiring.outs.ports["out"].last)["payload"]["n"] == chain._fed  # type: ignore[arg-type]
     return best * 1e6
 
 

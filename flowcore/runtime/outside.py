@@ -44,6 +44,13 @@ class Outside:
         self.counts["malformed"] += 1
         self.on_malformed(subject, str(error))
 
+    def is_forged(self, reply: str, headers: bytes) -> bool:
+        """True, and counted, for a wire's frame that the server published for somebody: it has headers or a reply."""
+        if reply or headers:
+            self.counts["refused"] += 1
+            return True
+        return False
+
     def on_message(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
         """A message on `flow.<flow>.<node>.in.<port>`."""
         if not self.is_open:

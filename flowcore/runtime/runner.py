@@ -134,7 +134,7 @@ class Runner:
             node_id=self.node_id,
             config=spec["config"],
             settings=spec["settings"],
-            ports=self.wiring.ports,
+            ports=self.wiring.outs.ports,
             main_port=spec["outputs"][0] if spec["outputs"] else None,
             around=self,
             tensors=self.tensors,
@@ -149,7 +149,7 @@ class Runner:
                 "data_folder": spec.get("data_folder"),
             },
         )
-        self.wiring.on_new_port = self.engine.emitter.adopt
+        self.wiring.outs.on_new_port = self.engine.emitter.adopt
         self.engine.committer.on_stale = self._on_stale
         self.engine.turns.on_gave_up = self._on_gave_up
         self._statistics = Statistics(spec, self.engine, self.wiring)
@@ -179,7 +179,7 @@ class Runner:
             inherited += self.tensors.codec.unpack(self._inherited, limit=MAX_FRAME)
         await wiring.go_live(record.applied)
         for port, envelope in inherited:
-            if port in wiring.ports:
+            if port in wiring.outs.ports:
                 try:
                     await engine.emitter.emit_again(port, envelope)
                 except (TypeError, ValueError) as e:  # one of the largest size, and the new numbers are longer
@@ -201,9 +201,9 @@ class Runner:
             self.wiring.outside.is_open = False
             await self.engine.stop(drain_s)
             await self._wait_for_acks(min(float(frame["acks_s"]), until_s - time.monotonic()))
-            self.wiring.say_all()
+            self.wiring.ins.say_unsaid()
             handover = self._handover()
-            unacked = self.wiring.unacked()
+            unacked = self.wiring.outs.unacked()
             await self.wiring.close()
             await self.connection.close()
         self.link.answer(frame, "bye", handover=handover, unacked=unacked)
@@ -212,7 +212,7 @@ class Runner:
 
     async def _wait_for_acks(self, seconds: float) -> None:
         until_s = time.monotonic() + seconds
-        while time.monotonic() < until_s and self.wiring.unacked():  # noqa: ASYNC110 - at the end, for a moment
+        while time.monotonic() < until_s and self.wiring.outs.unacked():  # noqa: ASYNC110 - at the end, for a moment
             await asyncio.sleep(0.002)
 
     def _handover(self) -> bytes | None:
@@ -222,7 +222,7 @@ class Runner:
         if self.engine.committer.has_record and self.engine.committer.is_stored:
             return None  # the record's outbox has them
         parts, left, lost = [], MAX_FRAME - 65_536, 0
-        for name, port in self.wiring.ports.items():
+        for name, port in self.wiring.outs.ports.items():
             for kept in port.owed():
                 if self._can_be_made_again(kept):
                     continue
@@ -277,13 +277,13 @@ class Runner:
                     self.link.answer(
                         frame,
                         "drained",
-                        unacked=self.wiring.unacked(),
+                        unacked=self.wiring.outs.unacked(),
                         queued=len(self.engine.queue) + self.engine.turns.busy,
                     )
                 case "inject":
                     self._inject(frame)
                 case "last?" | "last":
-                    port = self.wiring.ports.get(frame["port"] or self.engine.emitter.main or "")
+                    port = self.wiring.outs.ports.get(frame["port"] or self.engine.emitter.main or "")
                     kept = self.tensors.codec.unpack(port.last) if port and port.last else None
                     envelope = None if kept is None else pictured(kept, has_room=True)
                     self.link.answer(frame, "last", envelope=envelope)
@@ -296,7 +296,7 @@ class Runner:
                 case "shrink":
                     self.engine.committer.shrink()
                 case "consumer_failed":
-                    self.wiring.set_consumer_failed(frame["wire"], frame["failed"])
+                    self.wiring.outs.set_consumer_failed(frame["wire"], frame["failed"])
         except Exception as e:
             self.link.answer(frame, "failed", error=f"{op}: {type(e).__name__}: {e}")
             logging.getLogger("flowcore.runner").exception("%s failed", op)
@@ -338,7 +338,7 @@ class Runner:
         fired = clock.fired if isinstance(clock, FlowClock) else 0
         sent = [*self.wiring.progress(), engine.committer.commits, self._said]
         mark = (*sent, *engine.counts.values(), engine.turns.busy, fired)
-        is_at_rest = self._state == RUNNING and engine.is_at_rest() and not self.wiring.is_ack_due
+        is_at_rest = self._state == RUNNING and engine.is_at_rest() and not self.wiring.ins.is_ack_due
         due_s = clock.next_due_s() if isinstance(clock, FlowClock) else None
         return {"is_at_rest": is_at_rest, "mark": mark, "sent": sent, "due_s": due_s}
 
@@ -414,7 +414,7 @@ class Runner:
             self._ended.set_result(STALE_STATUS)
 
     def _on_gave_up(self, work: Any) -> None:
-        wire = next((name for name, one in self.wiring.ins.items() if one is work.wire), "")
+        wire = next((name for name, one in self.wiring.ins.wires.items() if one is work.wire), "")
         self.link.send("gave_up", wire=wire.partition("#")[0], epoch=work.epoch, seq=work.seq)
 
     # -- Around: what the engine says -----------------------------------------------------------------------------

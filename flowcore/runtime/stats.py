@@ -137,10 +137,10 @@ class Statistics:
         """The statistics when there is something new to say, else None."""
         now_s = time.monotonic()
         engine, wiring = self._engine, self._wiring
-        sent = sum(port.sent for port in wiring.ports.values())
-        outs = sum(len(wire.owed_messages()) for wire in wiring.outs.values())
+        sent = sum(port.sent for port in wiring.outs.ports.values())
+        outs = sum(len(wire.owed_messages()) for wire in wiring.outs.wires.values())
         kept, lingering = engine.tensors.codec.lingering.listed()
-        held = len(kept), len(lingering), wiring.incoming.expired
+        held = len(kept), len(lingering), wiring.ins.incoming.expired
         new = (state, *engine.counts.values(), sent, len(engine.queue), outs, *held, *wiring.outside.counts.values())
         self._is_at_work = bool(outs or engine.queue)
         if new == self._said and now_s - self._said_s < QUIET_S:
@@ -151,7 +151,7 @@ class Statistics:
             "pools": engine.tensors.stats(),
             "kept": _oldest(kept),
             "lingering": _oldest(lingering),
-            "expired": wiring.incoming.expired,
+            "expired": wiring.ins.incoming.expired,
         }
         return self._collect(state, sent, now_s) | tensors
 
@@ -181,9 +181,9 @@ class Statistics:
             "rss_bytes": rss_bytes(),
             "pss_bytes": self._pss(now_s),
             **wiring.outside.counts,
-            "inputs": [_input(wire_id, wire) for wire_id, wire in wiring.ins.items()],
-            "outputs": [line for wire_id, wire in wiring.outs.items() for line in _outputs(wire_id, wire, now_s)],
-            "ports": {name: port.sent for name, port in wiring.ports.items()},
+            "inputs": [_input(wire_id, wire) for wire_id, wire in wiring.ins.wires.items()],
+            "outputs": [line for wire_id, wire in wiring.outs.wires.items() for line in _outputs(wire_id, wire, now_s)],
+            "ports": {name: port.sent for name, port in wiring.outs.ports.items()},
         }
         engine.latencies_ms.clear()
         self._at_s, self._cpu_s, self._counted = now_s, cpu_s, counted

@@ -513,7 +513,7 @@ class World:
                 subject = pattern.replace("*", "x") if ".in." in pattern or "*" in pattern else pattern
                 if ".in." in subject:
                     continue  # what outsiders put in is handled, no wire's business
-                for wire_end in process.runner.wiring._out_wires():
+                for wire_end in process.runner.wiring.outs.by_ack.values():
                     if pattern.endswith(".ack") and rng.random() < 0.5:
                         subject = wire_end.ends.ack
                 for data, reply, headers in _forgeries(rng):
@@ -525,10 +525,12 @@ class World:
     def wires_of(self, process: Process) -> dict[str, tuple]:
         """The state of each wire of a process."""
         wiring = process.runner.wiring
-        outs = {one.ends.id: (one.inc, one.n, one.last, [k.seq for k in one.owed]) for one in wiring._out_wires()}
+        outs = {
+            one.ends.id: (one.inc, one.n, one.last, [k.seq for k in one.owed]) for one in wiring.outs.by_ack.values()
+        }
         ins = {
             f"in {name}": (one.epoch, one.next, one.floor, [item.seq for item in one.taken])
-            for name, one in wiring.ins.items()
+            for name, one in wiring.ins.wires.items()
         }
         return outs | ins
 
@@ -611,14 +613,14 @@ class World:
 
     def _look_at(self, process: Process) -> None:
         wiring, engine = process.runner.wiring, process.runner.engine
-        for out in wiring.outs.values():
+        for out in wiring.outs.wires.values():
             for one in out.wires.values() if isinstance(out, SharedWire) else [out]:
                 most = max(one.window, self.widest.get(one.ends.id, 0))
                 if len(one.owed) > most and not isinstance(out, SharedWire):
                     self.broken(f"{one.ends.id}: {len(one.owed)} kept, the window is {one.window}")
                 if sum(kept.size for kept in one.owed) != one.owed_bytes:
                     self.broken(f"{one.ends.id}: counts {one.owed_bytes} bytes wrong")
-        ends = [*wiring.ins.values(), *wiring._leaving]
+        ends = [*wiring.ins.wires.values(), *wiring.ins.leaving]
         room = sum(max(one.window, WINDOW * 2) * 5 // 4 + 1 for one in ends)  # windows change
         if len(engine.queue) > room:
             self.broken(f"{process.name}: {len(engine.queue)} queued")
@@ -630,7 +632,7 @@ class World:
             if process.is_alive and hasattr(process.runner, "wiring"):
                 owed |= {
                     one.ends.id: len(one.owed)
-                    for one in process.runner.wiring._out_wires()
+                    for one in process.runner.wiring.outs.by_ack.values()
                     if isinstance(one, OutWire) and not isinstance(one, LatestWire) and one.owed
                 }
         return owed
@@ -700,11 +702,11 @@ class World:
                 f"  handled first {len(seen)}, newest {max(seen, default=0)}; queue {len(process.runner.engine.queue)}"
             )
             wiring = process.runner.wiring
-            for one in wiring._out_wires():
+            for one in wiring.outs.by_ack.values():
                 kind = "feedback" if isinstance(one, FeedbackWire) else ""
                 seqs = [kept.seq for kept in one.owed]
                 lines.append(f"  > {one.ends.id} {kind} owed {seqs} first {one.first} last {one.last} inc {one.inc}")
-            for one in wiring.ins.values():
+            for one in wiring.ins.wires.values():
                 taken = [f"{item.seq}{'!' if item.is_done else ''}" for item in one.taken]
                 lines.append(f"  < {one.ends.id} epoch {one.epoch} next {one.next} floor {one.floor} taken {taken}")
         return "\n".join(lines)

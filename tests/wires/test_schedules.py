@@ -194,7 +194,7 @@ def test_latest_skips_counts_and_ends_with_the_newest():
         world.run(0.05)
         assert world.latest["gauge"] > behind - 8
         world.finish()
-        end = world.current["gauge"].runner.wiring.ins["a.out>gauge.in"]
+        end = world.current["gauge"].runner.wiring.ins.wires["a.out>gauge.in"]
         assert end.counts["drops"] > 0
         assert end.counts["drops"] + len(world.first_seen["gauge"]) == world.total
 
