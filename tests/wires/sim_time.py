@@ -16,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 from flowcore.node import commit, emit, engine, handling, runs, tensors, turns
-from flowcore.runtime import runner, stats, store, wires_in, wires_out, wiring
+from flowcore.runtime import runner, stats, store, telling, wires_in, wires_out, wiring
 from flowcore.wires import out_port
 
 running: contextvars.ContextVar[Any] = contextvars.ContextVar("running", default=None)
@@ -147,7 +147,7 @@ _clock = SimpleNamespace(
 def simulated(connection: type) -> Iterator[None]:
     """The engine on simulated clock, threads and bus; nothing else of it is changed."""
     with contextlib.ExitStack() as stack:
-        ours = (runner, stats, wires_in, wires_out, wiring)
+        ours = (runner, stats, telling, wires_in, wires_out, wiring)
         for module in (commit, emit, engine, handling, runs, tensors, turns, *ours, out_port):
             if hasattr(module, "time"):
                 stack.enter_context(mock.patch.object(module, "time", _clock))
