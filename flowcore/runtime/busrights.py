@@ -14,7 +14,7 @@ from flowcore.bus.access import AccessStore, subject_of_topic
 from flowcore.bus.permissions import BusUser, full_user, inbox_prefix, new_password, node_user
 from flowcore.bus.server import BusError, EmbeddedServer
 from flowcore.runtime.logs import event
-from flowcore.runtime.supervise import ProcessPlan
+from flowcore.runtime.processplan import ProcessPlan
 
 Key = tuple[str, str]  # flow, process; with _MQTT behind it its user on the MQTT broker
 _MQTT = ".mqtt"

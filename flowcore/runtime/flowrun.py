@@ -16,8 +16,9 @@ from flowcore.flow.resolved import ResolvedFlow
 from flowcore.runtime.late import PATIENCE_S, Late, LateStarts
 from flowcore.runtime.plans import KEPT, RECONFIGURED, RESTARTED, REWIRED, Planned, step, upstream_first, wire_changes
 from flowcore.runtime.process import LAST_ACKS_S, StartFailed
+from flowcore.runtime.processplan import ProcessPlan
 from flowcore.runtime.results import DeployResult
-from flowcore.runtime.supervise import ProcessPlan, Supervised, Surroundings
+from flowcore.runtime.supervise import Supervised, Surroundings
 
 STARTED, STOPPED = "started", "stopped"
 _STRONGEST = (RESTARTED, RECONFIGURED, REWIRED, KEPT)
@@ -116,7 +117,7 @@ class FlowRun:
         await _all(self._go(name, plan) for name, plan in free.items())
         for name, plan in {**steps.keep, **steps.rewire, **steps.reconfigure}.items():
             self.processes[name].set_mode(plan.mode)
-        await _all(_rewire(self.processes[name], plan) for name, plan in {**steps.rewire, **steps.reconfigure}.items())
+        await _all(self.processes[name].rewire(plan) for name, plan in {**steps.rewire, **steps.reconfigure}.items())
         failed |= await self._reconfigure(steps)
         failed |= await self._switch(steps, failed)
         ended = {name: self.processes[name].last_inc for name in steps.stop}
@@ -133,9 +134,7 @@ class FlowRun:
         nodes = self._sort_nodes(steps, planned)
         self.resolved, self.revision, self.impossible = target, revision, planned.impossible
         self.processes = {name: self.processes[name] for name in planned.processes if name in self.processes}
-        drain_s = max(
-            (float(one.plan.settings.get("drain_timeout_s", 5)) for one in self.processes.values()), default=0
-        )
+        drain_s = max((one.plan.drain_s for one in self.processes.values()), default=0)
         self._ground.revoke_later(self.flow, planned.processes, drain_s + 1)
         return DeployResult(
             flow=self.flow,
@@ -187,7 +186,7 @@ class FlowRun:
             there = self.processes.get(name)
             if there is None:
                 there = self.processes[name] = Supervised(plan, self._ground)
-                there.handover = self._ground.take_handover(self.flow, name)
+                there.estate.handover = self._ground.take_handover(self.flow, name)
             try:
                 async with self._ground.starts:
                     starting = asyncio.get_running_loop().create_task(there.prepare(plan))
@@ -196,7 +195,7 @@ class FlowRun:
                     await starting
                 else:
                     self.late.add(name, Late(plan, is_new, starting))
-                    await _rewire(there, plan)  # the old one, where it has one
+                    await there.rewire(plan)  # the old one, where it has one
             except StartFailed as e:
                 if name not in held:
                     failed[plan.node] = e.error
@@ -217,7 +216,7 @@ class FlowRun:
         async def take_over(name: str, plan: ProcessPlan) -> None:
             least = await self._ground.cleared(self.flow, name)
             there = self.processes[name]
-            there.handover = self._ground.take_handover(self.flow, name)
+            there.estate.handover = self._ground.take_handover(self.flow, name)
             if there.next_inc <= least:  # it failed, or the other host has started one since
                 try:
                     async with self._ground.starts:
@@ -241,7 +240,7 @@ class FlowRun:
         self._ground.changed(
             there, "replace failed", f"{error.error}; the process that ran goes on", traceback=error.traceback
         )
-        await _rewire(there, plan)
+        await there.rewire(plan)
 
     async def _go_late(self, name: str, late: Late, error: StartFailed | None) -> None:
         """What took long to start is ready: it gets what deploys have changed since."""
@@ -338,13 +337,6 @@ class FlowRun:
         ]
         kinds[STOPPED] = [node for node in kinds[STOPPED] if node not in self.impossible]
         return kinds
-
-
-async def _rewire(there: Supervised, plan: ProcessPlan) -> None:
-    """Give a process the wires of a plan, where they are others."""
-    wires = (plan.wires_in, plan.wires_out, plan.streams)
-    if wires != (there.plan.wires_in, there.plan.wires_out, there.plan.streams):
-        await there.rewire(*wires)
 
 
 async def _within(task: asyncio.Task[None], seconds: float | None) -> bool:

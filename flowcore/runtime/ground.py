@@ -34,8 +34,9 @@ from flowcore.runtime.instances import Shown, around, instances, speakers
 from flowcore.runtime.logs import event
 from flowcore.runtime.plans import MqttFields, durable_wires
 from flowcore.runtime.process import StartFailed
+from flowcore.runtime.processplan import ProcessPlan
 from flowcore.runtime.results import DeployResult
-from flowcore.runtime.supervise import ProcessPlan, Supervised
+from flowcore.runtime.supervise import Supervised
 from flowcore.runtime.typelist import TypeList
 from flowcore.runtime.upgrades import Upgrades
 from flowcore.runtime.zygote import ScriptZygote

@@ -48,7 +48,8 @@ class Health:
         """One look at every process."""
         now_ns = time.monotonic_ns()
         for one in self._processes():
-            one.check_heart(now_ns, self._heartbeat_s)
+            if (silent_s := one.silent_s(now_ns)) > self._heartbeat_s:
+                one.kill(f"no heartbeat for {silent_s:.1f} s")
             limit_mb = one.plan.settings.get("memory_mb")
             if limit_mb and one.pid is not None:
                 used = rss_bytes(one.pid)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from flowcore.bus.ending import end
 from flowcore.runtime.plans import KEPT, REWIRED, step
 from flowcore.runtime.process import StartFailed
-from flowcore.runtime.supervise import ProcessPlan
+from flowcore.runtime.processplan import ProcessPlan
 
 PATIENCE_S = 5.0
 

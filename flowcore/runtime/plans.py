@@ -10,7 +10,7 @@ from typing import Any
 
 from flowcore.flow.resolved import NodeSpec, ResolvedFlow, WireSpec
 from flowcore.flow.types import NodeTypeInfo
-from flowcore.runtime.supervise import ProcessPlan
+from flowcore.runtime.processplan import ProcessPlan
 
 KEPT, RECONFIGURED, REWIRED, RESTARTED = "kept", "reconfigured", "rewired", "restarted"
 EVERY_NODE = "*"
@@ -140,7 +140,6 @@ def _texts_at(paths: Iterable[str], config: Mapping[str, Any]) -> list[str]:
 
 
 # What may differ without a restart; of the settings, how many replicas share the input is the producers' business.
-_WIRES = ("wires_in", "wires_out", "streams")
 _SHARING = ("replicas", "share")
 
 
@@ -150,7 +149,7 @@ def step(old: ProcessPlan, new: ProcessPlan) -> str:
         return RESTARTED
     if old.config != new.config:
         return RECONFIGURED if new.live_config else RESTARTED
-    return REWIRED if any(getattr(old, name) != getattr(new, name) for name in _WIRES) else KEPT
+    return REWIRED if old.wires != new.wires else KEPT
 
 
 def _settled(plan: ProcessPlan) -> ProcessPlan:

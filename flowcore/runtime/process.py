@@ -18,12 +18,12 @@ from flowcore.buffers.sweep import sweep
 from flowcore.runtime.forkclient import Child, ForkFailed, ForkServer
 from flowcore.runtime.link import Link, LinkClosed, RequestFailed
 from flowcore.runtime.output import Lines
-from flowcore.runtime.page import Page
+from flowcore.runtime.page import DRAINING, Page
 
 KILL_AFTER_BYE_S = 3.0
 BYE_GRACE_S = 2.0  # beyond the drain time that the process was given
 LAST_ACKS_S = 0.05  # how long a process that is replaced waits for acks of its outputs
-# What a start raises that only another source or another config can mend.
+ANSWER_TIMEOUT_S = 10.0
 
 
 class StartFailed(Exception):
@@ -76,6 +76,12 @@ class NodeProcess:
     def pid(self) -> int | None:
         """Its process id once forked."""
         return self._child.pid if self._child else None
+
+    def silent_s(self, now_ns: int) -> float:
+        """How long its event loop has not turned, 0 when it has ended or is about to; `now_ns`: time.monotonic_ns()."""
+        if self.page is None or self.ended is not None or self.page.state == DRAINING:
+            return 0.0
+        return (now_ns - self.page.beat_ns) / 1e9
 
     async def start(self, server: ForkServer, spec: dict[str, Any], timeout: float) -> None:
         """Fork it and wait until it is ready; on failure nothing of it is left.
@@ -136,6 +142,34 @@ class NodeProcess:
         if self.link is None:
             raise LinkClosed("the process has no link")
         return await self.link.request(op, answer, timeout, **fields)
+
+    async def rewire(self, wires: dict[str, Any]) -> None:
+        """Give it other wires (`ProcessPlan.wires`). One that does not take them is killed: its successor has them."""
+        try:
+            await self.request("rewire", "rewired", ANSWER_TIMEOUT_S, **wires)
+        except LinkClosed:
+            pass  # its end is told otherwise
+        except (RequestFailed, TimeoutError) as e:
+            self.kill_now(f"could not be rewired: {e or 'no answer'}")
+
+    async def reconfigure(self, config: dict[str, Any]) -> str | None:
+        """Give it another config; None when it took it, else why not."""
+        try:
+            answer = await self.request("reconfigure", "reconfigured", ANSWER_TIMEOUT_S, config=config)
+        except (LinkClosed, RequestFailed, TimeoutError) as e:
+            return str(e) or "it did not answer"
+        return str(answer["error"]) if answer.get("error") else None
+
+    def set_mode(self, mode: str, before: str) -> None:
+        """run, paused or bypassed; `before` is the mode it is in."""
+        if mode == "paused":
+            self.send("pause")
+        elif mode == "bypassed":
+            self.send("bypass", on=True)
+        elif before == "paused":
+            self.send("resume")
+        else:
+            self.send("bypass", on=False)
 
     async def stop(self, drain_s: float, acks_s: float = LAST_ACKS_S) -> Bye:
         """Ask it to finish and wait for its end; past `drain_s` it is killed, which is a crash.

@@ -1,60 +1,28 @@
 """Supervision of one node process over all its incarnations: start, replace without loss, stop, outlive crashes.
 
-Knows processes, their pages and links; not flows (`reconcile` does) and not the bus.
+Decides which process of the node runs, and in which state the node is. How one process is talked to is `process`'s,
+what it leaves to the next one `estate`'s, and whether there is a next one after a crash `intensity`'s. Knows nothing of
+flows (`reconcile` does) nor of the bus.
 
 States: starting -> running <-> (paused, bypassed: running, but told not to handle); running -> replacing -> running;
 running -> restarting -> running | failed; any -> stopping -> stopped.
+
+What does not start raises StartFailed for whoever asked for it; what dies later raises nothing: it is started again.
 
 Invariant: at most one process of a node has been told to go and has not ended.
 """
 
 import asyncio
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
-from flowcore.bus.wire_ends import wire_id
+from flowcore.runtime.estate import Estate
 from flowcore.runtime.forkclient import ForkServer
-from flowcore.runtime.intensity import Intensity, Suspects
-from flowcore.runtime.link import LinkClosed, RequestFailed
-from flowcore.runtime.page import DRAINING, RUNNING
-from flowcore.runtime.process import LAST_ACKS_S, Bye, Listener, NodeProcess, StartFailed, describe
-
-ANSWER_TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True)
-class ProcessPlan:
-    """What one process of a node shall be. `process` is `<node>`, or `<node>#<k>` for replica k.
-
-    `wires_in` and `wires_out` are maps as `WireSpec.asdict` gives them; `mode`: run, paused or bypassed. `code` stands
-    for the source of the node type.
-    """
-
-    flow: str
-    node: str
-    process: str
-    type: str
-    module: str
-    qualname: str
-    needs: tuple[str, ...] = ()
-    replica: int | None = None
-    config: dict[str, Any] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
-    wires_in: tuple[dict[str, Any], ...] = ()
-    wires_out: tuple[dict[str, Any], ...] = ()
-    streams: dict[str, dict[str, str]] = field(default_factory=dict)
-    mode: str = "run"
-    is_source: bool = False
-    live_config: bool = False
-    context: bool = False
-    script: bool = False
-    code: str = ""
-    bus_publish: tuple[str, ...] = ()
-    bus_subscribe: tuple[str, ...] = ()
-    mqtt: dict[str, list[str]] | None = None  # topics to "subscribe" and "publish" on the embedded broker
+from flowcore.runtime.intensity import Intensity
+from flowcore.runtime.link import LinkClosed
+from flowcore.runtime.process import ANSWER_TIMEOUT_S, LAST_ACKS_S, Bye, Listener, NodeProcess, StartFailed, describe
+from flowcore.runtime.processplan import ProcessPlan
 
 
 class Surroundings(Protocol):
@@ -85,31 +53,36 @@ class Surroundings(Protocol):
 
 
 class Supervised:
-    """One node process, whatever its incarnation. Methods may be called at any time; they take turns."""
+    """One node process, whatever its incarnation. Methods may be called at any time; they take turns.
+
+    Attributes:
+        plan: what the one that runs is, or shall be when it is started.
+        state, since_ns: see the module; since when, wall clock.
+        reason, traceback: why it crashed or did not start, "" while it runs.
+        badge: text and kind, as the node shows it.
+        restarts: how often it crashed.
+        ready_ms: what its last start took, from fork to ready.
+        last_inc: the highest incarnation that any process of it had.
+        estate: what its processes leave to the next one.
+    """
 
     def __init__(self, plan: ProcessPlan, host: Surroundings) -> None:
         self.plan = plan
-        self.state = "stopped"
-        self.reason = ""
-        self.traceback = ""
-        self.restarts = 0
-        self.since_ns = time.time_ns()
+        self.state, self.since_ns = "stopped", time.time_ns()
+        self.reason = self.traceback = ""
         self.badge = ("", "")
-        self.ready_ms = 0.0
-        self.handled_before = 0  # by earlier processes of this node
-        self.handover: bytes | None = None  # for the next process that goes
-        self._given: bytes | None = None  # what the current one was given when it went
+        self.restarts, self.ready_ms, self.last_inc = 0, 0.0, 0
+        self.estate = Estate()
         self._host = host
+        self._listener = Listener(self._on_frame, self._on_line, self._on_end)
         self._turn = asyncio.Lock()
         self._current: NodeProcess | None = None
         self._next: NodeProcess | None = None  # ready, not told to go
-        self.last_inc = 0  # the highest incarnation that any process of it had
         self._next_plan = plan
-        self._said_failed = False
         self._expected: set[NodeProcess] = set()  # their end is no crash
+        self._intensity = Intensity(plan.restart_settings)
         self._restart: asyncio.Task[None] | None = None
-        self._suspects = Suspects()
-        self._intensity = Intensity(plan.settings.get("restart") or {})
+        self._said_failed = False
         self._changed = asyncio.Event()
 
     # Looking
@@ -133,12 +106,16 @@ class Supervised:
     def handled(self) -> int:
         """Messages handled since the supervisor began, from the pages."""
         page = self._current.page if self._current else None
-        return self.handled_before + (page.progress if page else 0)
+        return self.estate.handled + (page.progress if page else 0)
 
     @property
     def is_up(self) -> bool:
         """True while a process runs that was told to go."""
         return self._current is not None
+
+    def silent_s(self, now_ns: int) -> float:
+        """How long the event loop of the one that runs has not turned, 0 when none does."""
+        return self._current.silent_s(now_ns) if self._current else 0.0
 
     async def until(self, *states: str, timeout: float = 30.0) -> str:
         """Wait for one of these states.
@@ -166,9 +143,8 @@ class Supervised:
             was_restarting = self.state == "restarting"
             if self._current is None:
                 self._set("starting")
-            process = self._new_process()
             try:
-                await self._start(process, plan)
+                process = await self._start(plan)
             except StartFailed:
                 if self._current is None and self.state == "starting":
                     self._set("restarting" if was_restarting else "stopped")
@@ -199,7 +175,7 @@ class Supervised:
             old = self._current
             if old is not None:
                 self._expected.add(old)
-                bye = await old.stop(self._drain_s())
+                bye = await old.stop(self.plan.drain_s)
                 self._retire(old, bye)
             if process.ended is not None:  # it died while the old one finished: there is nothing to go back to
                 self._next = None
@@ -213,7 +189,7 @@ class Supervised:
         async with self._turn:
             await self._discard_next()
             if self._current is not None:
-                self._set(self._run_state())
+                self._set(self.plan.run_state)
 
     async def restart(self, plan: ProcessPlan | None = None) -> None:
         """Replace the process by another of the same plan (or this one); start it anew when it had failed or waits.
@@ -233,24 +209,13 @@ class Supervised:
 
     # While it runs
 
-    async def rewire(
-        self,
-        wires_in: tuple[dict[str, Any], ...],
-        wires_out: tuple[dict[str, Any], ...],
-        streams: dict[str, dict[str, str]],
-    ) -> None:
-        """Give it other wires; one that is down gets them when it starts."""
-        self.plan = replace(self.plan, wires_in=wires_in, wires_out=wires_out, streams=streams)
-        fields = {"wires_in": list(wires_in), "wires_out": list(wires_out), "streams": streams}
-        process = self._current
-        if process is None:
+    async def rewire(self, wired: ProcessPlan) -> None:
+        """Give it the wires of another plan, where they are others; one that is down gets them when it starts."""
+        if wired.wires == self.plan.wires:
             return
-        try:
-            await process.request("rewire", "rewired", ANSWER_TIMEOUT_S, **fields)
-        except LinkClosed:
-            pass  # its successor has the plan
-        except (RequestFailed, TimeoutError) as e:
-            process.kill_now(f"could not be rewired: {e or 'no answer'}")  # so will the successor of this one
+        self.plan = self.plan.with_wires_of(wired)
+        if self._current is not None:
+            await self._current.rewire(wired.wires)
 
     async def reconfigure(self, plan: ProcessPlan) -> str | None:
         """Give it another config while it runs.
@@ -263,29 +228,21 @@ class Supervised:
             return "the process is not running"
         try:
             config = self._host.spec(plan, process.inc)["config"]
-            answer = await process.request("reconfigure", "reconfigured", ANSWER_TIMEOUT_S, config=config)
-        except (LinkClosed, RequestFailed, TimeoutError, StartFailed) as e:
-            return str(e) or "it did not answer"
-        if answer.get("error"):
-            return str(answer["error"])
-        self.plan = replace(plan, wires_in=self.plan.wires_in, wires_out=self.plan.wires_out, streams=self.plan.streams)
-        return None
+        except StartFailed as e:
+            return str(e)
+        refused = await process.reconfigure(config)
+        if refused is None:
+            self.plan = plan.with_wires_of(self.plan)
+        return refused
 
     def set_mode(self, mode: str) -> None:
         """run, paused or bypassed."""
-        old, self.plan = self.plan.mode, replace(self.plan, mode=mode)
-        if old == mode or self._current is None:
+        before, self.plan = self.plan.mode, replace(self.plan, mode=mode)
+        if before == mode or self._current is None:
             return
-        if mode == "paused":
-            self._current.send("pause")
-        elif mode == "bypassed":
-            self._current.send("bypass", on=True)
-        elif old == "paused":
-            self._current.send("resume")
-        else:
-            self._current.send("bypass", on=False)
+        self._current.set_mode(mode, before)
         if self.state in ("running", "paused", "bypassed"):
-            self._set(self._run_state())
+            self._set(self.plan.run_state)
 
     def send(self, op: str, **fields: Any) -> bool:
         """Send a frame to the process; False when none runs."""
@@ -319,13 +276,13 @@ class Supervised:
             self._cancel_restart()
             self._set("stopping")
             await self._discard_next()
-            bye = Bye(True, self.handover)
+            bye = Bye(True, self.estate.handover)
             process = self._current
             if process is not None:
                 self._expected.add(process)
-                bye = await process.stop(self._drain_s() if drain_s is None else drain_s, acks_s)
+                bye = await process.stop(self.plan.drain_s if drain_s is None else drain_s, acks_s)
                 self._retire(process, bye)
-                self.handover = None
+                self.estate.handover = None
             self._set("stopped")
             return bye
 
@@ -337,62 +294,42 @@ class Supervised:
                 self._expected.add(process)
                 process.kill_now("the host stops at once")
 
-    # Health: called about once a second, reads only memory
-
-    def check_heart(self, now_ns: int, limit_s: float) -> None:
-        """Kill a process whose event loop has not turned for `limit_s`."""
-        process = self._current
-        if process is None or process.page is None or process.ended is not None or process.page.state == DRAINING:
-            return
-        silent_s = (now_ns - process.page.beat_ns) / 1e9
-        if silent_s > limit_s:
-            process.kill_now(f"no heartbeat for {silent_s:.1f} s")
-
     # Inside
 
-    def _new_process(self) -> NodeProcess:
-        listener = Listener(
-            self._on_frame, lambda process, stream, line: self._host.line(self, stream, line), self._on_end
-        )
+    async def _start(self, plan: ProcessPlan) -> NodeProcess:
+        """A new process for this plan, ready; until it is told to go its end is no crash. Raises StartFailed."""
         self.last_inc = self._host.next_incarnation()
-        return NodeProcess(self.plan.process, self.last_inc, listener)
-
-    async def _start(self, process: NodeProcess, plan: ProcessPlan) -> None:
-        self._expected.add(process)  # until it is told to go, its end is told by an exception
+        process = NodeProcess(plan.process, self.last_inc, self._listener)
+        self._expected.add(process)
         spec = self._host.spec(plan, process.inc)
         await process.start(self._host.fork_server(plan.needs), spec, self._host.start_timeout_s)
         self.ready_ms = process.ready_ms
+        return process
 
     async def _with_wires(self, process: NodeProcess, plan: ProcessPlan, wired: ProcessPlan) -> ProcessPlan:
         """Give a ready process, started for `plan`, the wires of another one; the plan that it has then."""
-        wires: dict[str, Any] = {"wires_in": wired.wires_in, "wires_out": wired.wires_out, "streams": wired.streams}
-        if all(getattr(plan, name) == value for name, value in wires.items()):
+        if wired.wires == plan.wires:
             return plan
-        try:
-            await process.request("rewire", "rewired", ANSWER_TIMEOUT_S, **wires)
-        except LinkClosed:
-            pass  # its end is told otherwise
-        except (RequestFailed, TimeoutError) as e:
-            process.kill_now(f"could not be rewired: {e or 'no answer'}")
-        return replace(plan, **wires)
+        await process.rewire(wired.wires)
+        return plan.with_wires_of(wired)
 
     async def _let_go(self, process: NodeProcess, plan: ProcessPlan) -> None:
         """Tell a ready process to go: from here on its end is a crash."""
-        if plan.settings.get("restart") != self.plan.settings.get("restart"):
-            self._intensity = Intensity(plan.settings.get("restart") or {})
+        if plan.restart_settings != self.plan.restart_settings:
+            self._intensity = Intensity(plan.restart_settings)
         self.plan = plan
         self._next, self._current = None, process
         self._expected.discard(process)
-        self._given, self.handover = self.handover, None
+        suspects, handover = self.estate.give(plan.input_wires)
         try:
-            await process.go(self._suspects.of(_wire_ids(plan)), self._given)
+            await process.go(suspects, handover)
         except LinkClosed:
             return  # it died; `_died` sees to the next
         except TimeoutError:
             process.kill_now("did not answer go")
             return
         self.reason = self.traceback = ""
-        self._set(self._run_state())
+        self._set(self.plan.run_state)
         self._host.changed(self, "running", "")
         if self._said_failed:
             self._said_failed = False
@@ -400,27 +337,16 @@ class Supervised:
 
     def _retire(self, process: NodeProcess, bye: Bye) -> None:
         """A process that was asked to stop is gone."""
-        self._account(process)
+        self.estate.stopped(process.page, bye)
         self._current = None
-        if bye.clean:
-            self._suspects.clear()
-            self.handover = bye.handover
-        else:
+        if not bye.clean:
             how = process.killed_for or f"the process {describe(process.ended or 0)} while it was asked to stop"
             self._host.changed(self, "killed", f"{how}: what it had un-acked is handled again")
-
-    def _account(self, process: NodeProcess) -> int:
-        """Take what the page of a dead process says; returns the most tries of a message it had in a handler."""
-        page = process.page
-        if page is None:
-            return 0
-        self.handled_before += page.progress
-        return self._suspects.add(page.in_handlers())
 
     def _on_frame(self, process: NodeProcess, message: dict[str, Any]) -> None:
         match message["op"]:
             case "gave_up":
-                self._suspects.forget(message["wire"], message["epoch"], message["seq"])
+                self.estate.gave_up(message["wire"], message["epoch"], message["seq"])
             case "status":
                 self.badge = (str(message.get("text", "")), str(message.get("kind", "")))
             case "fail":  # after ready: it says why it is about to end
@@ -429,13 +355,16 @@ class Supervised:
                 return
         self._host.frame(self, message)
 
+    def _on_line(self, process: NodeProcess, stream: str, text: str) -> None:
+        self._host.line(self, stream, text)
+
     def _on_end(self, process: NodeProcess, status: int) -> None:
         if process in self._expected:
             self._expected.discard(process)
             if process is self._next and not self._turn.locked():
                 self._next = None  # `switch` finds none
                 if self._current is not None:
-                    self._set(self._run_state())
+                    self._set(self.plan.run_state)
             return
         if process is self._current:
             self._current = None
@@ -445,9 +374,7 @@ class Supervised:
         """A crash."""
         how = process.killed_for or self.reason or f"the process {describe(status)}"
         progress = bool(process.page and process.page.progress)
-        if process.page is not None and process.page.state < RUNNING:
-            self.handover = self._given  # it died before it had taken over
-        tries = self._account(process)
+        tries = self.estate.crashed(process.page)
         verdict = self._intensity.died(time.monotonic(), tries, progress)
         self.restarts += 1
         self.reason = how
@@ -496,9 +423,9 @@ class Supervised:
                 self._restart = None
                 await self._let_go(process, self._next_plan)
                 return
-            process, plan = self._new_process(), self.plan
+            plan = self.plan
             try:
-                await self._start(process, plan)
+                process = await self._start(plan)
             except StartFailed as e:
                 self._restart = None
                 self._start_failed(e)
@@ -520,19 +447,8 @@ class Supervised:
         if process is not None and process.ended is None:
             await process.kill("not needed any more")
 
-    def _drain_s(self) -> float:
-        return float(self.plan.settings.get("drain_timeout_s", 5))
-
-    def _run_state(self) -> str:
-        return "running" if self.plan.mode == "run" else self.plan.mode
-
     def _set(self, state: str) -> None:
         if state != self.state:
             self.state, self.since_ns = state, time.time_ns()
             self._changed.set()
             self._host.moved(self)
-
-
-def _wire_ids(plan: ProcessPlan) -> list[str]:
-    """The ids of its input wires, as the runner writes them in the page."""
-    return [wire_id(wire) for wire in plan.wires_in]

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from flowcore.runtime.forkclient import ForkServer
-from flowcore.runtime.supervise import ProcessPlan
+from flowcore.runtime.processplan import ProcessPlan
 
 ENVIRON = {"PYTHONPATH": f"{Path(__file__).parent}:{Path(__file__).parents[2]}", "PATH": os.environ["PATH"]}
 WIRE = {"producer": "p", "port": "out", "consumer": "n", "in_port": "in"}

@@ -5,7 +5,7 @@ import asyncio
 from flowcore.bus.access import AccessStore
 from flowcore.bus.server import EmbeddedServer
 from flowcore.runtime.busrights import BusRights
-from flowcore.runtime.supervise import ProcessPlan
+from flowcore.runtime.processplan import ProcessPlan
 
 
 async def test_what_is_granted_again_is_not_taken_away_by_what_went_before(tmp_path):
