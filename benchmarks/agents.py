@@ -129,7 +129,7 @@ async def measure(host: Host, agent: str, events: int, rate_hz: float) -> dict[s
     """Figures of one agent, in ms and actions a second."""
     config, turns = AGENTS[agent]
     flow = agent.partition("/")[2]
-    result = await host.deploy(document(flow, agent, config), "bench.json")
+    result = await host.documents.deploy(document(flow, agent, config), "bench.json")
     if result.problems or result.failed:
         raise SystemExit(f"{agent}: {result.problems or result.failed}")
     run = Run(host, flow, turns)
@@ -147,7 +147,7 @@ async def measure(host: Host, agent: str, events: int, rate_hz: float) -> dict[s
         run.publish()
     await run.all_told()
     figures["per_s"] = len(run.told_s) / (time.perf_counter() - began_s)
-    await host.remove(flow)
+    await host.documents.remove(flow)
     return figures
 
 

@@ -113,7 +113,7 @@ async def flow(host: Host, listener: Listener, path: Path, seconds: float, every
         "wires": [{"from": "source.out", "to": "model.in", "window": 256}, {"from": "model.out", "to": "sink.in"}],
     }
     listener.first.clear()
-    result = await host.deploy(json.dumps(document), "bench.json")
+    result = await host.documents.deploy(json.dumps(document), "bench.json")
     assert not result.failed and not result.problems, result
     async with asyncio.timeout(60):
         await listener.first.wait()
@@ -122,7 +122,7 @@ async def flow(host: Host, listener: Listener, path: Path, seconds: float, every
     listener.cpu.clear()
     await asyncio.sleep(seconds)
     said = list(listener.heard)
-    await host.remove("bench")
+    await host.documents.remove("bench")
     return said
 
 

@@ -78,7 +78,7 @@ async def flow(host: Host, video: Path, frames: int) -> tuple[float, Boxes]:
             done.set()
 
     await host.bus.connection.subscribe("flow.bench.zone.out.out", arrived)
-    result = await host.deploy(document(video, frames), "bench.json")
+    result = await host.documents.deploy(document(video, frames), "bench.json")
     assert not result.failed and not result.problems, result
     await asyncio.wait_for(done.wait(), 600)
     warm = min(5, frames // 4)  # processes start while the first ones come

@@ -104,7 +104,7 @@ class FlowFolder:
             if other.resolve() != file.resolve() and other.exists():
                 raise Failed(f"{file}: flow {flow!r} is in {other}, too", "Give one of them another id.")
             try:
-                current = await self._host.document(flow)
+                current = await self._host.documents.read(flow)
             except UnknownFlow:
                 base = None
             else:
@@ -124,7 +124,7 @@ class FlowFolder:
 
     async def _says(self, text: str, flow: str, revision: int) -> bool:
         try:
-            return _same(text, (await self._host.document(flow, revision))["document"])
+            return _same(text, (await self._host.documents.read(flow, revision))["document"])
         except UnknownFlow:
             return False  # that revision is no longer kept
 
@@ -157,7 +157,7 @@ class FlowFolder:
             self._seen.setdefault(flow, 0)
         async with self._turn:
             try:
-                current = await self._host.document(flow)
+                current = await self._host.documents.read(flow)
                 if not file.exists():
                     self._write_back(file, flow, current)
             except (OSError, UnknownFlow) as e:

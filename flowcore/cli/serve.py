@@ -25,6 +25,7 @@ from flowcore.runtime.host import Host
 from flowcore.runtime.notify import Notifier
 from flowcore.runtime.options import HostOptions
 from flowcore.runtime.results import HostError, HostLocked, Undrained
+from flowcore.runtime.signals import run_until_stopped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,7 +102,7 @@ class Serve:
         self._notifier = Notifier(host)
         try:
             self._notifier.start()
-            undrained = await host.run(self._started)
+            undrained = await run_until_stopped(host, self._started)
         except HostLocked as e:
             raise out.Failed(*_cut(str(e)), pid=e.pid) from None
         except Untrusted as e:
@@ -198,7 +199,7 @@ class Serve:
         if flow is None or base is None:
             return None
         try:
-            now, then = await host.document(flow), await host.document(flow, base)
+            now, then = await host.documents.read(flow), await host.documents.read(flow, base)
         except HostError:  # it was removed, or that revision is no longer kept
             return None
         is_behind = now["revision"] > base and json.loads(text) == then["document"]

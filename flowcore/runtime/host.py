@@ -2,23 +2,23 @@
 
     host = Host(HostOptions(folder=Path(".flowcore")))
     await host.start()
-    result = await host.deploy(text, "flows/factory.json")
+    result = await host.documents.deploy(text, "flows/factory.json")
     undrained = await host.stop()
 
-The parts: `reconcile` makes what runs what the store says, `supervise` keeps each process, `ground` is what they
-stand on, `look` shows how it is.
+Puts the parts together, in their order, and takes them apart again; passes on to them what it hears of node types and
+other hosts. The parts do the work: `documents` takes flows in, `reconcile` makes what runs what the store says,
+`supervise` keeps each process, `ground` is what they stand on, `steering` changes what runs, `look` shows how it is.
+Handles no signal (`signals` does) and no message.
+
+Invariant: what was started is undone, newest first, also when the start fails half way.
 """
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
-import signal
-import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 from flowcore.buffers import probe
 from flowcore.bus import storage, subjects
@@ -26,11 +26,11 @@ from flowcore.bus.access import AccessStore
 from flowcore.bus.bucket import Bucket, BucketError
 from flowcore.bus.secrets import SecretStore
 from flowcore.flow.types import NodeTypeInfo
-from flowcore.flow.validate import Checked, check
 from flowcore.runtime.busrights import BusRights
+from flowcore.runtime.documents import Documents
 from flowcore.runtime.drain import drain
 from flowcore.runtime.environment import for_nodes
-from flowcore.runtime.flowstore import FlowStore, StoredFlow
+from flowcore.runtime.flowstore import FlowStore
 from flowcore.runtime.folder import DataFolder
 from flowcore.runtime.ground import Ground
 from flowcore.runtime.handover import Handovers
@@ -45,17 +45,9 @@ from flowcore.runtime.incarnation import Incarnations
 from flowcore.runtime.logs import HostLog, event
 from flowcore.runtime.look import Look
 from flowcore.runtime.options import HostOptions
-from flowcore.runtime.patience import SETTLE_TIMEOUT_S, in_time, on_bus
+from flowcore.runtime.patience import in_time
 from flowcore.runtime.reconcile import Reconciler
-from flowcore.runtime.results import (
-    DeployRefused,
-    DeployResult,
-    FlowStatus,
-    HostStatus,
-    Undrained,
-    UnknownFlow,
-    UnknownRevision,
-)
+from flowcore.runtime.results import DeployResult, FlowStatus, HostStatus, Undrained, UnknownFlow
 from flowcore.runtime.steering import Steering
 from flowcore.runtime.supervise import Supervised
 from flowcore.runtime.typewatch import TypeWatch
@@ -64,18 +56,20 @@ from flowcore.runtime.zygote import ScriptZygote
 
 
 class Host:
-    """See the module. All methods but `start` and `run` need a started host.
+    """See the module. What asks for flows or changes them needs a started host.
 
     Attributes:
         options, folder
         log_file: JSON lines, rotated.
         bus: its server, its connection with all rights, and how control services and the command connect.
+        documents: how flows come in and are looked up.
         steer: what is done to flows and nodes while they run.
         secrets, access: the stores in the data folder.
         is_up: the bus is there, and flows run or are about to; no more from the begin of `stop` on.
         reconciler: `await reconciler.applied(flow, revision)` gives the result of a revision.
     """
 
+    documents: Documents
     steer: Steering
     reconciler: Reconciler
 
@@ -120,6 +114,10 @@ class Host:
     def sandbox_missing(self) -> list[str]:
         """Layers of the sandbox for scripts that this machine lacks; empty until a script was started."""
         return self._zygote.missing
+
+    async def apply_access(self) -> None:
+        """The outsiders in `access` changed: tell the bus. Does nothing with `nats_url`, whose users are not ours."""
+        await self._rights.apply_access()
 
     # Life
 
@@ -189,6 +187,7 @@ class Host:
         self._started.append(self._store.stop)
         self._look = Look(self._store, self.reconciler, self._health, host)
         self._elsewhere = Elsewhere(self.shared, self._store, self.reconciler)
+        self.documents = Documents(self._store, self.reconciler, self._elsewhere, self._ground)
         self.steer = Steering(
             self._store, self.reconciler, self._elsewhere, self.shared, self._ground, self.options.drain_s
         )
@@ -252,38 +251,6 @@ class Host:
             except Exception:
                 logging.getLogger("flowcore.host").exception("%s while stopping", undo)
 
-    async def run(self, on_started: "Callable[[Host], Any] | None" = None) -> list[Undrained]:
-        """start(), wait for SIGINT or SIGTERM (or `request_stop()`), stop(); a second signal ends at once."""
-        loop = asyncio.get_running_loop()
-        signals = (signal.SIGINT, signal.SIGTERM)
-        try:
-            for number in signals:
-                loop.add_signal_handler(number, self._on_signal, number)
-            if not await self._start_unless_asked_to_stop():
-                return []
-            if on_started is not None:
-                on_started(self)
-            await self._stop_asked.wait()
-            return await self.stop()
-        finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
-
-    async def _start_unless_asked_to_stop(self) -> bool:
-        """A member may wait long for its bus."""
-        starting, stopping = asyncio.ensure_future(self.start()), asyncio.ensure_future(self._stop_asked.wait())
-        try:
-            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if starting.done():
-                starting.result()
-                return True
-            return False
-        finally:
-            stopping.cancel()
-            if not starting.done():
-                starting.cancel()
-                await asyncio.gather(starting, return_exceptions=True)
-
     async def begun(self) -> None:
         """Wait until every flow that is stored was applied once; for one that takes too long no longer than that."""
         for flow in self.flows():
@@ -304,111 +271,24 @@ class Host:
                 return f"the bus at {self.bus.url} does not answer"
         return ""
 
+    @property
+    def is_stop_asked(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stop_asked.is_set()
+
     async def stop_asked(self) -> None:
         """Wait until it is told to stop."""
         await self._stop_asked.wait()
 
     def request_stop(self) -> None:
-        """Make `run()` go on to its orderly stop; what `flowcore down` asks for."""
+        """Tell whoever runs it (`signals.run_until_stopped`) to stop it in order; what `flowcore down` asks for."""
         self._stop_asked.set()
 
-    def _on_signal(self, number: int) -> None:
-        if not self._stop_asked.is_set():
-            self._stop_asked.set()
-            return
-        event("ended at once by a second signal", logging.WARNING)
+    def end_at_once(self, status: int) -> NoReturn:
+        """End this process now: nothing drains, nothing is handed over."""
         self._data.remove_run_file()
         # What we started has asked the kernel to die with us, nats-server too.
-        os._exit(128 + number)
-
-    # Documents
-
-    def check(self, text: str | bytes, filename: str) -> Checked:
-        """Validate with the types, secrets and environment of this host; changes nothing."""
-        return check(
-            text,
-            filename,
-            self.types,
-            os.environ,
-            {*self.secrets.names(), *self.shared.secrets()},
-            self.reconciler.others(_id_in(text)),
-            self.shared.types_by_host(self.own_types),
-            self._upgrades.of,
-        )
-
-    async def prepare(self, text: str | bytes) -> None:
-        """Have the older configs in a document upgraded by their types, for a `check` of it."""
-        with contextlib.suppress(ValueError, RecursionError):  # which the check will tell
-            await self._upgrades.prepare([json.loads(text)], self.own_types, self._types.known.code)
-
-    async def deploy(
-        self, text: str | bytes, filename: str = "<deploy>", *, based_on: int | None = None, timeout_s: float = 60.0
-    ) -> DeployResult:
-        """Check, store as a new revision, apply, and say what changed. An unchanged document makes no new revision.
-
-        Args:
-            based_on: the revision the author started from; None: whatever is there is replaced.
-        Raises:
-            DeployRefused: the document has errors; nothing was changed.
-            StaleRevision: the newest revision is not `based_on`.
-            TimeoutError: it is stored, but not yet applied after `timeout_s`; or the bus is away and nothing was
-            stored.
-        """
-        begun = time.perf_counter()
-        await self.prepare(text)
-        checked = self.check(text, filename)
-        if checked.document is None or checked.resolved is None:
-            raise DeployRefused(_id_in(text) or filename, checked.problems)
-        flow = checked.document.id
-        before, was = self.reconciler.marks(flow), self._elsewhere.before(flow)
-        stored = await on_bus(self._store.put(flow, json.loads(text), filename, based_on))
-        done = self.reconciler.applied(flow, stored.revision)
-        if self.reconciler.marks(flow) == before:  # nothing new: say what runs
-            done.close()
-            done = self.reconciler.settled(flow, self.reconciler.mark(flow))
-        result = await in_time(done, timeout_s, f"revision {stored.revision} of flow {flow!r} is stored")
-        result = await self._elsewhere.joined(result, was, timeout_s)
-        notes = [str(one) for one in checked.problems]
-        if not self._store.wish(flow).running:
-            notes.append(f"flow {flow!r} is stopped: it runs when it is started")
-        return replace(result, notes=(*notes, *result.notes), took_s=time.perf_counter() - begun)
-
-    async def remove(self, flow: str) -> DeployResult:
-        """Stop a flow and take it out of the bucket; its revisions stay in the history."""
-        was = self._elsewhere.before(self._store.known(flow))
-        await self._elsewhere.quiet(flow, self.options.drain_s)
-        revision = await on_bus(self._store.remove(flow))
-        done = self.reconciler.applied(flow, revision)
-        result = await in_time(done, SETTLE_TIMEOUT_S, f"flow {flow!r} is removed")
-        return await self._elsewhere.joined(result, was, SETTLE_TIMEOUT_S)
-
-    async def document(self, flow: str, revision: int | None = None) -> dict[str, Any]:
-        """{"flow", "revision", "created_ns", "document", "source"} of one revision (None: the newest).
-
-        Raises:
-            UnknownFlow, UnknownRevision
-        """
-        stored = await on_bus(self._store.revision(flow, revision))
-        if stored is None:
-            if revision is not None and flow in self.flows():
-                kept = [each.revision for each in await on_bus(self._store.revisions(flow))]
-                raise UnknownRevision(flow, revision, kept)
-            raise UnknownFlow(flow, self.flows())
-        return _shown(stored)
-
-    async def revisions(self, flow: str) -> list[dict[str, Any]]:
-        """As `document` gives them, oldest first, without the documents themselves; deletions as {"deleted": True}."""
-        shown = [_shown(stored) for stored in await on_bus(self._store.revisions(flow))]
-        if not shown:
-            raise UnknownFlow(flow, self.flows())
-        for one in shown:
-            if one.pop("document") is None:
-                one["deleted"] = True
-        return shown
-
-    async def apply_access(self) -> None:
-        """The outsiders in `access` changed: tell the bus. Does nothing with `nats_url`, whose users are not ours."""
-        await self._rights.apply_access()
+        os._exit(status)
 
     # Looking
 
@@ -494,22 +374,3 @@ class Host:
             self.reconciler.types_changed(changed)
             self.shared.presence.describe_soon()
         self._ground.tell("types", types=sorted(changed))
-
-
-def _id_in(text: str | bytes) -> str:
-    """The id a document says it has, "" when it cannot be read."""
-    with contextlib.suppress(ValueError, RecursionError):
-        document = json.loads(text)
-        if isinstance(document, dict):
-            return str(document.get("id", ""))
-    return ""
-
-
-def _shown(stored: StoredFlow) -> dict[str, Any]:
-    return {
-        "flow": stored.flow,
-        "revision": stored.revision,
-        "created_ns": stored.created_ns,
-        "document": stored.document,
-        "source": stored.source,
-    }

@@ -86,7 +86,7 @@ class Rig:
             for one in run.processes.values():
                 one.kill_all()
         if flow in host.flows():
-            await host.remove(flow)
+            await host.documents.remove(flow)
         for name in host.secrets.names():
             host.secrets.remove(name)
         jetstream = host.bus.connection.jetstream()

@@ -76,7 +76,7 @@ class Trial:
         host.clock = self._rig.clock if self._is_moved else ""
         await self.recorder.start()
         try:
-            result = await host.deploy(json.dumps(document), str(ready.flow_file))
+            result = await host.documents.deploy(json.dumps(document), str(ready.flow_file))
         except DeployRefused as e:
             raise NotRunnable("\n".join(str(problem) for problem in e.problems)) from None
         if result.failed or result.problems:

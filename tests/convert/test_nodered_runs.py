@@ -47,7 +47,7 @@ async def test_http_nodes_answer_as_they_did(host):
     for node in document["nodes"]:
         if node["type"] == "core/http-in":
             node["config"]["port"] = port
-    result = await host.deploy(json.dumps(document), "shop.json")
+    result = await host.documents.deploy(json.dumps(document), "shop.json")
     assert not result.failed and not result.problems, result
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client, asyncio.timeout(40):
 

@@ -43,7 +43,7 @@ def example(name: str, **env) -> dict:
 
 
 async def deploy(host: Host, document: dict) -> None:
-    result = await host.deploy(json.dumps(document), f"{document['id']}.json")
+    result = await host.documents.deploy(json.dumps(document), f"{document['id']}.json")
     assert not result.failed and not result.problems, result
 
 
@@ -74,7 +74,7 @@ async def test_is_valid(host, path):
     """Not even a warning."""
     for name in re.findall(r'"\$secret": "([^"]+)"', path.read_text()):
         host.secrets.set(name, "a secret")
-    assert not host.check(path.read_text(), path.name).problems
+    assert not host.documents.check(path.read_text(), path.name).problems
 
 
 async def test_the_factory_cools_what_runs_hot(host, tmp_path, monkeypatch):

@@ -147,7 +147,7 @@ class Deployed:
                     outcomes[id].append({"port": number, "msg": msg})
 
         await self._host.bus.connection.subscribe(f"flow.{flow}.>", heard)
-        result = await self._host.deploy(json.dumps(document), "parity.json")
+        result = await self._host.documents.deploy(json.dumps(document), "parity.json")
         if result.failed or result.problems:
             raise NotImported(f"{result.failed} {result.problems}")
         await self._until_all_run()

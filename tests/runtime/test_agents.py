@@ -85,7 +85,7 @@ async def test_an_agent_lives_in_a_folder_and_what_it_asks_for_is_done_or_told(l
     file.parent.mkdir()
     file.write_text(AGENT)
     await until(lambda: "agent/too-hot" in line.types, "the new folder was not seen")
-    deployed = await line.deploy(json.dumps(FLOW).replace("FOLDER", str(tmp_path)), "line.json")
+    deployed = await line.documents.deploy(json.dumps(FLOW).replace("FOLDER", str(tmp_path)), "line.json")
     assert not deployed.problems and not deployed.failed
 
     put(line, 20, 90)
@@ -150,7 +150,7 @@ async def test_agent_and_actions_that_are_killed_forget_nothing_and_number_nothi
         "wires": [{"from": begin, "to": end} for begin, end in wires],
     }  # fmt: skip
     await until(lambda: "agent/count" in line.types, "the new folder was not seen")
-    await line.deploy(json.dumps(flow), "line.json")
+    await line.documents.deploy(json.dumps(flow), "line.json")
     for share, node in enumerate(("hot", "do", "book"), 1):
         await until(lambda share=share: len(lines(tmp_path / "book.jsonl")) >= many * share / 5, "progress", 40)
         (found,) = [one for one in line.status("line")[0].nodes if one.node == node]

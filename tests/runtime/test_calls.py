@@ -45,7 +45,7 @@ def caller(path, to=300, pause_s=0.002, **call):
 
 async def deployed(host, *documents):
     for document in documents:
-        result = await host.deploy(document, "test.json")
+        result = await host.documents.deploy(document, "test.json")
         assert not result.failed and not result.problems, result
 
 

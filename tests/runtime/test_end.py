@@ -17,15 +17,16 @@ import asyncio, json, sys
 from pathlib import Path
 from flowcore.runtime.host import Host
 from flowcore.runtime.options import HostOptions
+from flowcore.runtime.signals import run_until_stopped
 
 async def main():
     host = Host(HostOptions(folder=Path(sys.argv[1]), nats_port=0, mqtt_port=0, drain_s=float(sys.argv[3])))
     async def deploy():
-        await host.deploy(Path(sys.argv[2]).read_text(), "line.json")
+        await host.documents.deploy(Path(sys.argv[2]).read_text(), "line.json")
         print("up", flush=True)
     def started(host):
         host.deploying = asyncio.create_task(deploy())
-    left = await host.run(started)
+    left = await run_until_stopped(host, started)
     print(json.dumps([[one.wire, one.unacked] for one in left]), flush=True)
 
 asyncio.run(main())

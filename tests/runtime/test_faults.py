@@ -19,7 +19,7 @@ SLOW = {"to": 100000, "pause_s": 0.005}
 async def test_the_death_of_the_fork_server_is_survived(host, tmp_path):
     """Its children die with it; all are restarted from another one, and go on where they were."""
     out = tmp_path / "out"
-    await host.deploy(chain(out, count=SLOW), "line.json")
+    await host.documents.deploy(chain(out, count=SLOW), "line.json")
     await lines_of(out, 20)
     before = pids(host)
     server = host._ground.fork_server(())
@@ -37,7 +37,7 @@ async def test_a_badge_about_a_crash_goes_when_the_node_runs_again(host, tmp_pat
     """Also where the new process says nothing of itself."""
     badges = []
     await host.bus.connection.subscribe("flow.line.add.status", lambda _subject, data, *_: badges.append(unpack(data)))
-    await host.deploy(chain(tmp_path / "out", count=SLOW), "line.json")
+    await host.documents.deploy(chain(tmp_path / "out", count=SLOW), "line.json")
     os.kill(pids(host)["add"], signal.SIGKILL)
     await until(lambda: len(badges) > 1)
     assert badges[0]["kind"] == "error" and "SIGKILL" in badges[0]["text"]
@@ -47,7 +47,7 @@ async def test_a_badge_about_a_crash_goes_when_the_node_runs_again(host, tmp_pat
 async def test_a_process_that_stands_still_is_replaced(make_host, tmp_path):
     """SIGSTOP, so that its loop does not turn: killed past the limit, and started again."""
     host = await make_host(heartbeat_s=1.5)
-    await host.deploy(chain(tmp_path / "out", count=SLOW), "line.json")
+    await host.documents.deploy(chain(tmp_path / "out", count=SLOW), "line.json")
     add = host.reconciler.runs["line"].processes["add"]
     os.kill(add.pid, signal.SIGSTOP)
     await add.until("restarting")
@@ -60,7 +60,7 @@ async def test_a_node_past_its_memory_limit_is_killed(host, tmp_path):
     document = json.loads(chain(tmp_path / "out", count=SLOW))
     document["nodes"][1]["settings"] = {"memory_mb": 16, "restart": {"limit": 0}}
     document["nodes"].append({"id": "idle", "type": "hosttest/add", "settings": document["nodes"][1]["settings"]})
-    await host.deploy(json.dumps(document), "line.json")
+    await host.documents.deploy(json.dumps(document), "line.json")
     idle = host.reconciler.runs["line"].processes["idle"]
     await idle.until("failed")
     assert "memory limit is 16 MB" in idle.reason
@@ -83,17 +83,17 @@ async def test_a_document_put_into_the_bucket_by_others_is_applied(host, tmp_pat
 
 
 async def test_while_the_bus_is_away_a_deploy_says_so_and_what_runs_goes_on(host, tmp_path):
-    await host.deploy(chain(tmp_path / "out", count=SLOW), "line.json")
+    await host.documents.deploy(chain(tmp_path / "out", count=SLOW), "line.json")
     before = pids(host)
     os.kill(host.bus.server.pid, signal.SIGSTOP)
     try:
         with pytest.raises(TimeoutError, match="bus does not answer"):
-            await host.deploy(chain(tmp_path / "out", count=SLOW, add={"to_add": 1}), "line.json")
+            await host.documents.deploy(chain(tmp_path / "out", count=SLOW, add={"to_add": 1}), "line.json")
     finally:
         os.kill(host.bus.server.pid, signal.SIGCONT)
     assert pids(host) == before
     await until(lambda: host.bus.connection.is_up)
-    result = await host.deploy(chain(tmp_path / "out", count=SLOW, add={"to_add": 1}), "line.json")
+    result = await host.documents.deploy(chain(tmp_path / "out", count=SLOW, add={"to_add": 1}), "line.json")
     assert result.restarted == ("add",)
 
 
@@ -115,7 +115,7 @@ async def test_a_secret_that_is_not_there_fails_the_node_with_its_name(host, tmp
     document = json.loads(chain(tmp_path / "out", count=SLOW))
     host.secrets.set("where", str(tmp_path / "out"))
     document["nodes"][2]["config"]["path"] = {"$secret": "where"}
-    await host.deploy(json.dumps(document), "line.json")
+    await host.documents.deploy(json.dumps(document), "line.json")
     await lines_of(tmp_path / "out", 5)
     host.secrets.remove("where")
     write = host.reconciler.runs["line"].processes["write"]

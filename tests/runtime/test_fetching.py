@@ -98,7 +98,7 @@ async def test_no_frame_is_lost_when_its_sender_is_killed(machines, tmp_path):
         "back": ("check", {"path": str(back)}),
     }
     wires = ["camera.frame > check.in", "camera.frame > forward.in", "forward.out > back.in"]
-    await main.deploy(flow(nodes, wires), "frames.json")
+    await main.documents.deploy(flow(nodes, wires), "frames.json")
     for enough in (60, 150):
         await until(lambda enough=enough: len(lines(there)) >= enough)
         (pid,) = [node.pid for node in main.status("frames")[0].nodes if node.node == "camera"]
@@ -122,7 +122,7 @@ async def test_encodings_with_a_bus_of_small_messages(plain_server, machines, tm
         ("camera.frame > exact.in", {"encode": {"kind": "zstd", "level": 3}}),
         ("camera.frame > alike.in", {"encode": "jpeg"}),
     ]
-    await main.deploy(flow(nodes, wires), "frames.json")
+    await main.documents.deploy(flow(nodes, wires), "frames.json")
     await until(lambda: len(lines(exact)) >= 60 and len(lines(alike)) >= 60, 60)
     assert numbers(exact) == list(range(1, 61))
     seen = [tuple(map(int, line.split())) for line in lines(alike)]
@@ -140,7 +140,7 @@ async def test_replicas_are_asked_each_for_its_own(machines, tmp_path):
         "forward": ("double", {}, {"replicas": 2}),
         "check": ("check", *on_edge({"path": str(out)}, replicas=2)),
     }
-    await main.deploy(flow(nodes, ["camera.frame > forward.in", "forward.out > check.in"]), "frames.json")
+    await main.documents.deploy(flow(nodes, ["camera.frame > forward.in", "forward.out > check.in"]), "frames.json")
     await until(lambda: set(numbers(out)) == set(range(1, 101)), 40)
     assert not errors
 
@@ -154,7 +154,7 @@ async def test_of_a_latest_wire_the_newest_comes(machines, tmp_path):
         "camera": ("camera", {"to": 200, "pause_s": 0.005}, {"pool_mb": 8}),
         "check": ("check", *on_edge({"path": str(out), "pause_s": 0.05})),
     }
-    await main.deploy(flow(nodes, ["camera.frame > check.in"], delivery="latest"), "frames.json")
+    await main.documents.deploy(flow(nodes, ["camera.frame > check.in"], delivery="latest"), "frames.json")
     await until(lambda: numbers(out)[-1:] == [200], 40)
     seen = numbers(out)
     assert seen == sorted(set(seen)) and 5 < len(seen) < 100
@@ -170,7 +170,7 @@ async def test_large_texts_and_values_reach_another_host(machines, tmp_path):
         "here": ("tell", {"path": str(here)}),
         "there": ("tell", *on_edge({"path": str(there)})),
     }
-    await main.deploy(flow(nodes, ["text.out > here.in", "text.out > there.in"]), "frames.json")
+    await main.documents.deploy(flow(nodes, ["text.out > here.in", "text.out > there.in"]), "frames.json")
     await until(lambda: len(lines(here)) >= 4 and len(lines(there)) >= 4, 60)
     assert lines(here) == lines(there) and all(line.endswith(" True") for line in lines(there))
 
@@ -184,7 +184,7 @@ async def test_a_sender_that_is_away_holds_up_its_own_wire_alone(machines, tmp_p
         "near": ("camera", *on_edge({"to": 2000, "pause_s": 0.005})),
         "check": ("check", *on_edge({"path": str(out)})),
     }
-    await main.deploy(flow(nodes, ["far.frame > check.in", "near.frame > check.in"]), "frames.json")
+    await main.documents.deploy(flow(nodes, ["far.frame > check.in", "near.frame > check.in"]), "frames.json")
     await until(lambda: len(lines(out)) >= 30)
     (pid,) = [node.pid for node in main.status("frames")[0].nodes if node.node == "far"]
     os.kill(pid, signal.SIGSTOP)
@@ -206,7 +206,7 @@ async def test_a_program_outside_sees_frames_and_the_flow_does_not_notice(machin
         "camera": ("camera", {"to": 600, "pause_s": 0.005}, {"pool_mb": 8}),
         "check": ("check", {"path": str(out)}),
     }
-    await main.deploy(flow(nodes, ["camera.frame > check.in"]), "frames.json")
+    await main.documents.deploy(flow(nodes, ["camera.frame > check.in"]), "frames.json")
     seen = []
     async with connect(main.folder) as fc, fc.subscribe("flow.frames.camera.out.frame", queue=1) as messages:
         first = await messages.next(10)
@@ -230,7 +230,7 @@ async def test_a_program_outside_reads_shared_memory_of_its_own_host(machines, t
     monkeypatch.setenv("FLOWCORE_HOST_ID", "here")
     main, _ = await machines()
     nodes = {"camera": ("camera", {"to": 400, "pause_s": 0.01}), "check": ("check", {"path": str(tmp_path / "out")})}
-    await main.deploy(flow(nodes, ["camera.frame > check.in"]), "frames.json")
+    await main.documents.deploy(flow(nodes, ["camera.frame > check.in"]), "frames.json")
     async with connect(main.folder) as fc, fc.subscribe("flow.frames.camera.out.frame", queue=1) as messages:
         for _ in range(20):
             payload = (await messages.next(10)).payload

@@ -77,7 +77,7 @@ async def test_a_flow_over_two_hosts_runs_and_is_controlled_from_the_main(machin
     await meet(main, "edge1")
     out = tmp_path / "out"
     text = placed(out, {"add": "edge1"}, count={"to": 3000, "pause_s": 0.01}, add={"to_add": 5000.0})
-    result = await main.deploy(text, "line.json")
+    result = await main.documents.deploy(text, "line.json")
     assert result.started == ("count", "write", "add") and not result.failed and result.wires_added == 2
     assert set(edge.reconciler.runs["line"].processes) == {"add"}
     assert (await lines_of(out, 100))[:100] == list(range(5001, 5101))
@@ -127,10 +127,10 @@ async def test_a_node_moves_under_load_with_its_state_and_nothing_is_lost(machin
         document["nodes"][1] |= {"type": "hosttest/tally", "config": {}}
         return json.dumps(document)
 
-    await main.deploy(text("main"), "line.json")
+    await main.documents.deploy(text("main"), "line.json")
     for number, (host, here, there) in enumerate([("edge1", edge, main), ("main", main, edge)] * 3):
         await lines_of(out, 100 * (number + 1))
-        result = await main.deploy(text(host), "line.json")
+        result = await main.documents.deploy(text(host), "line.json")
         assert result.moved == ("add",) and not result.failed and not result.problems
         assert here.reconciler.runs["line"].processes["add"].is_up
         assert there is edge or "add" not in there.reconciler.runs["line"].processes
@@ -146,11 +146,13 @@ async def test_a_source_moves_with_what_nobody_had_acked(machines, tmp_path):
     edge = await machines.start("edge1")
     await meet(main, "edge1")
     out = tmp_path / "out"
-    await main.deploy(placed(out, {}, count={"to": 900, "pause_s": 0.002}), "line.json")
+    await main.documents.deploy(placed(out, {}, count={"to": 900, "pause_s": 0.002}), "line.json")
     await lines_of(out, 50)
     for number, host in enumerate(["edge1", "main", "edge1"]):
         await main.steer.pause("line", "add")  # so that much is un-acked
-        result = await main.deploy(placed(out, {"count": host}, count={"to": 900, "pause_s": 0.002}), "line.json")
+        result = await main.documents.deploy(
+            placed(out, {"count": host}, count={"to": 900, "pause_s": 0.002}), "line.json"
+        )
         assert result.moved == ("count",)
         await main.steer.resume("line", "add")
         await lines_of(out, 100 * (number + 1))
@@ -164,7 +166,7 @@ async def test_a_member_that_is_not_there_is_named_and_its_nodes_start_when_it_c
     """The deploy succeeds with a note, status says away; then they run."""
     main = await machines.start()
     out = tmp_path / "out"
-    result = await main.deploy(placed(out, {"add": "edge1", "write": "edge1"}), "line.json")
+    result = await main.documents.deploy(placed(out, {"add": "edge1", "write": "edge1"}), "line.json")
     assert "host 'edge1' is not connected; its 2 nodes start when it comes" in result.notes
     assert states(await main.everywhere())["add"] == ("edge1", "away")
     await machines.start("edge1")
@@ -188,7 +190,7 @@ async def test_a_node_of_a_host_that_is_gone_moves_after_a_while(machines, tmp_p
         document["nodes"][1] |= {"type": "hosttest/tally", "config": {}}
         return json.dumps(document)
 
-    await main.deploy(text("edge1"), "line.json")
+    await main.documents.deploy(text("edge1"), "line.json")
     await lines_of(out, 50)
     # As if its machine lost power: its processes and its connection end, and it says nothing.
     for one in edge.reconciler.runs["line"].processes.values():
@@ -196,7 +198,7 @@ async def test_a_node_of_a_host_that_is_gone_moves_after_a_while(machines, tmp_p
     edge.reconciler.runs["line"].processes["add"].kill_all()
     await edge.shared.presence.be_silent()
     await edge.bus.connection.close()
-    result = await main.deploy(text("main"), "line.json")
+    result = await main.documents.deploy(text("main"), "line.json")
     assert result.moved == ("add",) and result.took_s < 10
     await until(lambda: set(numbers_in(out)) == set(range(1, 601)), 30)
     assert list(dict.fromkeys(numbers_in(out))) == list(range(1, 601))
@@ -219,10 +221,10 @@ async def test_a_host_that_was_taken_for_gone_does_no_harm_when_it_comes_back(ma
             document["nodes"][1] |= {"type": "hosttest/tally", "config": {}}
             return json.dumps(document)
 
-        await main.deploy(text("edge1"), "line.json")
+        await main.documents.deploy(text("edge1"), "line.json")
         await lines_of(out, 50)
         edge.send_signal(signal.SIGSTOP)
-        assert (await main.deploy(text("main"), "line.json")).moved == ("add",)
+        assert (await main.documents.deploy(text("main"), "line.json")).moved == ("add",)
         await lines_of(out, len(numbers_in(out)) + 50)
         edge.send_signal(signal.SIGCONT)
         await meet(main, "edge1")
@@ -258,7 +260,9 @@ async def test_a_type_that_the_host_does_not_have_is_refused(machines, tmp_path)
     await meet(main, "edge1")
     main.shared.presence.others["edge1"].types.pop("hosttest/add")
     with pytest.raises(DeployRefused, match=r"line.json:\d+ /nodes/1/type: host 'edge1' has no node type"):
-        await main.deploy(json.dumps(json.loads(placed(tmp_path / "out", {"add": "edge1"})), indent=1), "line.json")
+        await main.documents.deploy(
+            json.dumps(json.loads(placed(tmp_path / "out", {"add": "edge1"})), indent=1), "line.json"
+        )
 
 
 async def test_a_failed_consumer_on_another_host_is_told_to_its_producer(machines, tmp_path):
@@ -270,7 +274,7 @@ async def test_a_failed_consumer_on_another_host_is_told_to_its_producer(machine
     settings = {"host": "edge1", "restart": {"limit": 0}}
     document["nodes"].append({"id": "bad", "type": "hosttest/broken", "settings": settings})
     document["wires"].append({"from": "count.out", "to": "bad.value", "when_failed": "drop", "window": 16})
-    await main.deploy(json.dumps(document), "line.json")
+    await main.documents.deploy(json.dumps(document), "line.json")
     await until(lambda: numbers_in(out)[-1:] == [3000.0], 40)
     assert states(await main.everywhere())["bad"] == ("edge1", "failed")
     await main.steer.restart("line", "count")  # its successor asks, and hears of it again

@@ -27,20 +27,20 @@ def state(host, node):
 async def test_the_rest_goes_live_and_later_deploys_do_not_wait(host, tmp_path):
     """What starts goes on through a deploy that only rewires it, and loses nothing from the first message on."""
     gate, count = tmp_path / "gate", {"to": 300, "pause_s": 0.0}
-    first = await host.deploy(with_slow(tmp_path, gate, count=count), "line.json")
+    first = await host.documents.deploy(with_slow(tmp_path, gate, count=count), "line.json")
     assert set(first.started) == {"count", "add", "write", "slow", "out"} and not first.failed
     assert list(first.starting) == ["slow"] and first.took_s < 10
     await lines_of(tmp_path / "also", 200)  # its neighbour is fed by the same source
     assert state(host, "slow") == "starting" and numbers_in(tmp_path / "out") == []
 
     wire = {"from": "slow.sum", "to": "write.value"}
-    second = await host.deploy(with_slow(tmp_path, gate, wire, count=count), "line.json")
+    second = await host.documents.deploy(with_slow(tmp_path, gate, wire, count=count), "line.json")
     assert "slow" in second.rewired and second.starting["slow"] > first.starting["slow"] and second.took_s < 2
     gate.touch()
     assert await lines_of(tmp_path / "out", 300) == list(range(1, 301))
     assert sorted(await lines_of(tmp_path / "also", 600)) == sorted(2 * list(range(1, 301)))
     assert state(host, "slow") == "running"
-    third = await host.deploy(with_slow(tmp_path, gate, wire, count=count), "line.json")
+    third = await host.documents.deploy(with_slow(tmp_path, gate, wire, count=count), "line.json")
     assert len(third.kept) == 5 and not third.starting
 
 
@@ -49,9 +49,9 @@ async def test_the_old_process_goes_on_until_the_new_one_is_ready(host, tmp_path
     gate, other = tmp_path / "gate", tmp_path / "other"
     gate.touch()
     count = {"to": 3000, "pause_s": 0.002}
-    await host.deploy(with_slow(tmp_path, gate, count=count), "line.json")
+    await host.documents.deploy(with_slow(tmp_path, gate, count=count), "line.json")
     before = pids(host)
-    done = await host.deploy(with_slow(tmp_path, other, count=count, to_add=10_000.0), "line.json")
+    done = await host.documents.deploy(with_slow(tmp_path, other, count=count, to_add=10_000.0), "line.json")
     assert done.restarted == ("slow",) and list(done.starting) == ["slow"] and not done.failed
     seen = len(numbers_in(tmp_path / "out"))
     await lines_of(tmp_path / "out", seen + 100)
@@ -68,20 +68,20 @@ async def test_the_old_process_goes_on_until_the_new_one_is_ready(host, tmp_path
 async def test_a_deploy_that_changes_it_ends_it_and_starts_another(host, tmp_path):
     """Also `restart`, which takes the newest config; and a stop ends it at once."""
     gate, other = tmp_path / "gate", tmp_path / "other"
-    await host.deploy(with_slow(tmp_path, gate, count={"to": 50}), "line.json")
+    await host.documents.deploy(with_slow(tmp_path, gate, count={"to": 50}), "line.json")
     other.touch()
-    done = await host.deploy(with_slow(tmp_path, other, count={"to": 50}), "line.json")
+    done = await host.documents.deploy(with_slow(tmp_path, other, count={"to": 50}), "line.json")
     assert not done.starting and done.took_s < 2 and state(host, "slow") == "running"
     assert await lines_of(tmp_path / "out", 50) == list(range(1, 51))
 
-    await host.deploy(with_slow(tmp_path, tmp_path / "never", count={"to": 50}), "line.json")
+    await host.documents.deploy(with_slow(tmp_path, tmp_path / "never", count={"to": 50}), "line.json")
     restarting = asyncio.create_task(host.steer.restart("line", "slow"))
     await until(lambda: not host.reconciler.runs["line"].late.waiting())
     (tmp_path / "never").touch()
     await restarting
     assert state(host, "slow") == "running"
 
-    again = await host.deploy(with_slow(tmp_path, tmp_path / "not yet", count={"to": 50}), "line.json")
+    again = await host.documents.deploy(with_slow(tmp_path, tmp_path / "not yet", count={"to": 50}), "line.json")
     assert list(again.starting) == ["slow"]
     async with asyncio.timeout(4):
         await host.stop()

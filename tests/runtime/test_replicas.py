@@ -46,12 +46,12 @@ async def test_every_number_arrives_once_while_there_are_several(host, tmp_path)
 async def test_a_replica_that_goes_waits_for_the_acks_of_what_it_sent(host, tmp_path):
     """Else another replica would make it again: here the consumer stands still when the replica is to go."""
     out = tmp_path / "out"
-    await host.deploy(scaled(out, add=3), "line.json")
+    await host.documents.deploy(scaled(out, add=3), "line.json")
     await lines_of(out, 200)
     with out.open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)  # the consumer's handler waits for it
         await until(lambda: sum(one.handled for one in host.status("line")[0].nodes if one.node == "add") > 400)
-        deploying = asyncio.create_task(host.deploy(scaled(out, add=2), "line.json"))
+        deploying = asyncio.create_task(host.documents.deploy(scaled(out, add=2), "line.json"))
         assert not (await asyncio.wait({deploying}, timeout=0.5))[0]  # it waits
     assert not (await deploying).failed
     assert sorted(await whole(out)) == WHOLE
@@ -60,7 +60,7 @@ async def test_a_replica_that_goes_waits_for_the_acks_of_what_it_sent(host, tmp_
 async def run_steps(host, out, steps):
     """Deploy one after the other while the source runs."""
     for i, step in enumerate(steps):
-        done = await host.deploy(scaled(out, **step), "line.json")
+        done = await host.documents.deploy(scaled(out, **step), "line.json")
         assert not done.failed and not done.problems
         await lines_of(out, 400 * (i + 1), timeout=40)
     assert len(numbers_in(out)) < COUNT["to"]  # it was under load until here
@@ -103,10 +103,10 @@ def receiving(path, replicas) -> str:
 async def test_a_wire_between_flows_follows_replicas_at_either_end(host, tmp_path, producers, consumers):
     """Each flow is deployed for itself; the other one's wires follow."""
     out = tmp_path / "out"
-    await host.deploy(receiving(out, consumers[0]), "far.json")
+    await host.documents.deploy(receiving(out, consumers[0]), "far.json")
     for i, (producer, consumer) in enumerate(zip(producers, consumers, strict=True)):
-        assert not (await host.deploy(sending(producer), "line.json")).failed
-        assert not (await host.deploy(receiving(out, consumer), "far.json")).failed
+        assert not (await host.documents.deploy(sending(producer), "line.json")).failed
+        assert not (await host.documents.deploy(receiving(out, consumer), "far.json")).failed
         await lines_of(out, 400 * (i + 1), timeout=40)
     assert len(await whole(out)) - COUNT["to"] <= UNDER_WAY * 2 * len(producers)
 
@@ -114,11 +114,11 @@ async def test_a_wire_between_flows_follows_replicas_at_either_end(host, tmp_pat
 async def test_a_replica_that_is_killed_loses_nothing_while_others_come(host, tmp_path):
     """SIGKILL of one of them before and after a change: what it had is handled again."""
     out = tmp_path / "out"
-    await host.deploy(scaled(out, add=2), "line.json")
+    await host.documents.deploy(scaled(out, add=2), "line.json")
     await lines_of(out, 300)
     await host.steer.kill("line", "add")
-    assert not (await host.deploy(scaled(out, add=4), "line.json")).failed
+    assert not (await host.documents.deploy(scaled(out, add=4), "line.json")).failed
     await until(lambda: all(one.state == "running" for one in host.status("line")[0].nodes))
     await host.steer.kill("line", "add")
-    await host.deploy(scaled(out, add=1), "line.json")
+    await host.documents.deploy(scaled(out, add=1), "line.json")
     await whole(out)

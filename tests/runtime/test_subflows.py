@@ -55,7 +55,7 @@ async def test_a_changed_template_changes_its_instances_and_they_show_their_stat
     await host.bus.connection.subscribe(
         "flow.f.heard.debug", lambda subject, data, *_: heard.append(unpack(data)["value"])
     )
-    result = await host.deploy(document(), "f.json")
+    result = await host.documents.deploy(document(), "f.json")
     assert not result.failed and not result.problems, result
 
     assert await shown(host) == {"one": ("", ""), "two": ("", ""), "three": ("", ""), "three:plus": ("", "")}
@@ -66,7 +66,7 @@ async def test_a_changed_template_changes_its_instances_and_they_show_their_stat
     assert (await shown(host))["three"] == ("hot", "warn")
 
     before = pids(host)
-    result = await host.deploy(document(offset=5), "f.json")
+    result = await host.documents.deploy(document(offset=5), "f.json")
     assert not result.failed and not result.problems, result
     assert sorted(result.restarted) == ["one:more", "three:plus:more", "two:more"]
     after = pids(host)

@@ -43,7 +43,7 @@ async def test_frames_go_through_forwarders_without_a_copy(host, tmp_path):
         "forward": ("forward",),
         "check": ("check", {"path": str(out)}),
     }
-    await host.deploy(flow(nodes, ["camera.frame > forward.in", "forward.out > check.in"]), "frames.json")
+    await host.documents.deploy(flow(nodes, ["camera.frame > forward.in", "forward.out > check.in"]), "frames.json")
     await until(lambda: len(lines(out)) >= 200)
     assert lines(out) == [str(n) for n in range(1, 201)]
     await until(lambda: [pool["used"] for pool in stats(host, "camera").get("pools", [])] == [0])
@@ -80,7 +80,7 @@ async def test_killed_again_and_again_every_node_sees_every_frame_as_it_was(host
         "b": ("check", {"path": str(b), "keep": 3}, {"restart": UNTIRING}),
     }
     wires = ["camera.frame > forward.in", "forward.out > a.in", "forward.out > double.in", "double.out > b.in"]
-    await host.deploy(flow(nodes, wires), "frames.json")
+    await host.documents.deploy(flow(nodes, wires), "frames.json")
     await until(lambda: lines(a) and lines(b))
     await killed_in_turn(host, ["forward", "a", "double", "b"], lambda: numbers(a)[-1] == numbers(b)[-1] == 200)
     assert sorted(numbers(a)) == sorted(numbers(b)) == list(range(1, 201))
@@ -94,7 +94,7 @@ async def test_a_node_with_state_counts_each_frame_once_however_often_it_is_kill
         "count": ("count", {}, {"restart": UNTIRING}),
         "check": ("check", {"path": str(out)}),
     }
-    await host.deploy(flow(nodes, ["camera.frame > count.in", "count.out > check.in"]), "frames.json")
+    await host.documents.deploy(flow(nodes, ["camera.frame > count.in", "count.out > check.in"]), "frames.json")
     await until(lambda: lines(out))
     await killed_in_turn(host, ["count"], lambda: numbers(out)[-1] == 200)
     assert numbers(out) == list(range(1, 201))
@@ -106,7 +106,7 @@ async def test_what_is_kept_beyond_its_handler_holds_its_slot_and_stops_no_wire(
         "camera": ("camera", {"to": 100, "pause_s": 0.02}, {"pool_mb": 8}),
         "check": ("check", {"path": str(out), "keep": 4}),
     }
-    await host.deploy(flow(nodes, ["camera.frame > check.in"]), "frames.json")
+    await host.documents.deploy(flow(nodes, ["camera.frame > check.in"]), "frames.json")
     await until(lambda: len(lines(out)) >= 100)
     assert numbers(out) == list(range(1, 101))
     await until(lambda: len(stats(host, "check").get("kept", ())) == 4)
@@ -127,10 +127,10 @@ async def test_a_forwarder_is_replaced_under_load_and_nothing_is_lost_or_twice(h
         }
         return flow(nodes, ["camera.frame > forward.in", "forward.out > check.in"])
 
-    await host.deploy(document(0), "frames.json")
+    await host.documents.deploy(document(0), "frames.json")
     for n in range(1, 4):
         await until(lambda n=n: len(lines(out)) >= 60 * n)
-        assert (await host.deploy(document(n), "frames.json")).restarted == ("forward",)
+        assert (await host.documents.deploy(document(n), "frames.json")).restarted == ("forward",)
     await until(lambda: len(lines(out)) >= 300)
     assert lines(out) == [str(n) for n in range(1, 301)]
 
@@ -146,9 +146,9 @@ async def test_a_camera_that_is_replaced_hands_over_what_nobody_has_taken_yet(ho
         }
         return flow(nodes, ["camera.frame > check.in"])
 
-    await host.deploy(document(0, 10_000), "frames.json")
+    await host.documents.deploy(document(0, 10_000), "frames.json")
     await until(lambda: len(lines(out)) >= 3)
-    await host.deploy(document(20_000, 20_003), "frames.json")
+    await host.documents.deploy(document(20_000, 20_003), "frames.json")
     await until(lambda: lines(out)[-1] == "20003")
     seen = numbers(out)
     last = seen.index(20_001)
@@ -159,7 +159,7 @@ async def test_nothing_is_too_large_for_a_wire(host, tmp_path):
     """20 MB of bytes, of text, a list of a million numbers: whole, in order."""
     out = tmp_path / "out"
     nodes = {"text": ("text",), "forward": ("forward",), "tell": ("tell", {"path": str(out)})}
-    await host.deploy(flow(nodes, ["text.out > forward.in", "forward.out > tell.in"]), "frames.json")
+    await host.documents.deploy(flow(nodes, ["text.out > forward.in", "forward.out > tell.in"]), "frames.json")
     await until(lambda: len(lines(out)) >= 4)
     assert lines(out) == ["bytes True", "str True", "list True", "dict True"]
 
@@ -171,7 +171,7 @@ async def test_the_newest_frame_wins_where_a_wire_wants_that_alone(host, tmp_pat
         "camera": ("camera", {"to": 300, "is_replayed": False, "pause_s": 0.002}, {"pool_mb": 2}),
         "check": ("check", {"path": str(out), "pause_s": 0.03}),
     }
-    await host.deploy(flow(nodes, ["camera.frame > check.in"], delivery="latest"), "frames.json")
+    await host.documents.deploy(flow(nodes, ["camera.frame > check.in"], delivery="latest"), "frames.json")
     await until(lambda: stats(host, "camera").get("sent", 0) + stats(host, "camera").get("source_drops", 0) > 0)
     await until(lambda: lines(out) and numbers(out)[-1] > 200, timeout=30)
     assert len(numbers(out)) < 250
@@ -204,7 +204,7 @@ async def test_frames_on_a_durable_wire_outlive_their_slots(make_host, plain_ser
         "check": ("check", {"path": str(out), "pause_s": 0.02}, {"restart": UNTIRING}),
     }
     options = {"delivery": "durable", "durable": {"max_bytes": 200 << 20}, "encode": encode}
-    await host.deploy(flow(nodes, ["camera.frame > check.in"], **options), "frames.json")
+    await host.documents.deploy(flow(nodes, ["camera.frame > check.in"], **options), "frames.json")
     await until(lambda: len(lines(out)) >= 5)
     await host.steer.kill("frames", "check")
     await until(lambda: len(lines(out)) >= 15, timeout=40)
@@ -216,7 +216,7 @@ async def test_frames_on_a_durable_wire_outlive_their_slots(make_host, plain_ser
 async def test_a_frame_in_an_error_is_told_and_one_that_is_asked_for_shown(host, tmp_path):
     """`last` and what is given up say what it was; that can't be tried again, and says why."""
     nodes = {"camera": ("camera", {"to": 2}), "fail": ("fail", {"path": "/nowhere/at/all"})}
-    await host.deploy(flow(nodes, ["camera.frame > fail.in"]), "frames.json")
+    await host.documents.deploy(flow(nodes, ["camera.frame > fail.in"]), "frames.json")
     await until(lambda: stats(host, "fail").get("given_up") == 2)
     last = await host.steer.last("frames", "camera")
     assert last["payload"]["frame"]["$tensor"]["shape"] == [480, 640, 3] and last["payload"]["n"] == 2
@@ -234,14 +234,14 @@ async def test_a_catch_gets_the_frame_itself(host, tmp_path):
         "check": ("check", {"path": str(out)}),
     }
     wires = ["camera.frame > fail.in", "caught.out > pick.in", "pick.out > check.in"]
-    await host.deploy(flow(nodes, wires), "frames.json")
+    await host.documents.deploy(flow(nodes, wires), "frames.json")
     await until(lambda: len(lines(out)) >= 30)
     assert numbers(out) == list(range(1, 31)) and stats(host, "fail").get("given_up", 0) == 0
 
 
 async def test_a_small_array_that_was_given_up_is_tried_again(host, tmp_path):
     out = tmp_path / "folder" / "out"
-    await host.deploy(
+    await host.documents.deploy(
         flow({"small": ("small",), "fail": ("fail", {"path": str(out)})}, ["small.out > fail.in"]), "s.json"
     )
     await until(lambda: stats(host, "fail").get("given_up") == 1)
@@ -253,7 +253,7 @@ async def test_a_small_array_that_was_given_up_is_tried_again(host, tmp_path):
 async def test_small_arrays_come_in_from_outside(host, tmp_path):
     """An extension of type 2 is as good as a number; one of type 1 would be a forged handle."""
     out = tmp_path / "out"
-    await host.deploy(flow({"check": ("check", {"path": str(out)})}, []), "frames.json")
+    await host.documents.deploy(flow({"check": ("check", {"path": str(out)})}, []), "frames.json")
     frame = np.full(100, 7, np.uint8)
     frame[:8] = np.frombuffer((7).to_bytes(8, "little"), np.uint8)
     forged = pack({"payload": {"n": 7, "frame": Extension(1, b"\x9b")}})

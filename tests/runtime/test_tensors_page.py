@@ -27,7 +27,7 @@ async def environment(tmp_path, installed, monkeypatch):
     host = Host(HostOptions(folder=tmp_path / "data", host_id="here", nats_port=0, mqtt_port=0))
     await host.start()
     text = flow({"camera": ("camera", {"to": 100_000, "pause_s": 0.02})}, []).replace('"id": "frames"', '"id": "line"')
-    await host.deploy(text, "line.json")
+    await host.documents.deploy(text, "line.json")
     yield os.environ | {"BUS_URL": host.bus.url, "BUS_USER": "viewer", "BUS_PASSWORD": password}
     await host.stop(0)
 

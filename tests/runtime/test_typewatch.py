@@ -11,7 +11,7 @@ from line_flow import NODES, chain, install, lines_of, numbers_in, pids, until
 async def test_saving_a_node_file_replaces_its_nodes_without_loss(host, tmp_path, plugin):
     """Under load: the nodes of the file get new processes, every number arrives."""
     out = tmp_path / "out"
-    await host.deploy(chain(out, count={"to": 2000}), "line.json")
+    await host.documents.deploy(chain(out, count={"to": 2000}), "line.json")
     await lines_of(out, 50)
     before = pids(host)
     adding = "message.payload + self.config.to_add"
@@ -29,7 +29,7 @@ async def test_saving_a_node_file_replaces_its_nodes_without_loss(host, tmp_path
 async def test_a_syntax_error_keeps_what_runs_and_is_shown(host, tmp_path, plugin):
     """The old processes stay; the error names file and line; mended, the new code runs."""
     out = tmp_path / "out"
-    await host.deploy(chain(out, count={"to": 20000, "pause_s": 0.001}), "line.json")
+    await host.documents.deploy(chain(out, count={"to": 20000, "pause_s": 0.001}), "line.json")
     before = pids(host)
     plugin.write_text(NODES + "\ndef broken(:\n")
     await until(lambda: host.type_problems)
@@ -47,7 +47,7 @@ async def test_a_package_installed_while_the_host_runs_is_there(host, plugin, tm
     await host._types.refresh()
     assert "late/add" in host.types and not host.type_problems
     document = {"flowcore": 1, "id": "late", "nodes": [{"id": "add", "type": "late/add"}], "wires": []}
-    assert (await host.deploy(json.dumps(document), "late.json")).started == ("add",)
+    assert (await host.documents.deploy(json.dumps(document), "late.json")).started == ("add",)
 
 
 async def test_a_helper_of_a_plug_in_counts_as_the_source_of_those_who_import_it(tmp_path, make_host, plugin):

@@ -28,7 +28,7 @@ async def test_a_flow_outlives_the_upgrade_of_a_type_it_uses(host, plugin, tmp_p
     """The stored document stays as it is; its config is upgraded whenever it is resolved, and a deploy says so."""
     out = tmp_path / "out"
     document = chain(out, count={"to": 100_000, "pause_s": 0.02}, add={"to_add": 1000})
-    result = await host.deploy(document, "line.json")
+    result = await host.documents.deploy(document, "line.json")
     assert not result.problems, result
     await lines_of(out, 20)
 
@@ -49,17 +49,19 @@ async def test_a_flow_outlives_the_upgrade_of_a_type_it_uses(host, plugin, tmp_p
     )
     count = len(out.read_text().split())
     assert min(await lines_of(out, count + 20)) == 1001
-    stored = (await host.document("line"))["document"]
+    stored = (await host.documents.read("line"))["document"]
     assert stored == json.loads(document)
 
-    result = await host.deploy(chain(out, count={"to": 100_000, "pause_s": 0.02}, add={"to_add": 2000}), "line.json")
+    result = await host.documents.deploy(
+        chain(out, count={"to": 100_000, "pause_s": 0.02}, add={"to_add": 2000}), "line.json"
+    )
     assert any("version 1 of the config of node 'add' was taken as version 2" in note for note in result.notes)
     with pytest.raises(DeployRefused, match=r"node 'add' cannot be upgraded .* ValueError: cannot subtract any more"):
-        await host.deploy(chain(out, add={"to_add": -1}), "line.json")
+        await host.documents.deploy(chain(out, add={"to_add": -1}), "line.json")
     newer = json.loads(document)
     newer["nodes"][1]["version"] = 3
     with pytest.raises(DeployRefused, match=r"version 3 of hosttest/add, and the installed hosttest 1\.0 knows 2"):
-        await host.deploy(json.dumps(newer), "line.json")
+        await host.documents.deploy(json.dumps(newer), "line.json")
     before = len(out.read_text().split())
     await lines_of(out, before + 20)  # what ran goes on
 

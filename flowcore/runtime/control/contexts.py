@@ -93,7 +93,7 @@ async def context_delete(host: "Host", ask: ContextKey) -> Done:
 
 async def _scope(host: "Host", flow: str | None) -> str:
     if flow is not None and flow not in host.flows():
-        await host.document(flow)  # says which flows there are
+        await host.documents.read(flow)  # says which flows there are
     return GLOBAL if flow is None else flow
 
 

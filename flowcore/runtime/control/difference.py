@@ -41,9 +41,10 @@ async def difference(
         )
     )
     for document in (old, new):
-        await host.prepare(json.dumps(document))
+        await host.documents.prepare(json.dumps(document))
     resolved = [
-        host.check(json.dumps(document), name).resolved for document, name in zip((old, new), names, strict=True)
+        host.documents.check(json.dumps(document), name).resolved
+        for document, name in zip((old, new), names, strict=True)
     ]
     if resolved[0] is None or resolved[1] is None:
         return Difference(same=not text, text=text)

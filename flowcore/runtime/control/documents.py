@@ -37,8 +37,8 @@ class Validated(Answer):
 @operation("validate")
 async def validate(host: "Host", ask: Document) -> Validated:
     """Check a document with the types, secrets and environment of this host; changes nothing."""
-    await host.prepare(ask.text())
-    checked = host.check(ask.text(), ask.file)
+    await host.documents.prepare(ask.text())
+    checked = host.documents.check(ask.text(), ask.file)
     return Validated(
         valid=not any(problem.severity == "error" for problem in checked.problems),
         flow=checked.document.id if checked.document is not None else None,
@@ -118,13 +118,15 @@ async def deploy(host: "Host", ask: DeployRequest) -> DeployAnswer:
     done = []
     for flow, part in zip(ids, parts, strict=True):
         try:
-            result = await host.deploy(part.text(), part.file, based_on=ask.based_on.get(flow), timeout_s=ask.timeout_s)
+            result = await host.documents.deploy(
+                part.text(), part.file, based_on=ask.based_on.get(flow), timeout_s=ask.timeout_s
+            )
         except StaleRevision as e:  # someone was quicker
             raise await _stale(host, e) from None
         done.append(Deployed.of(result))
     if ask.scope == "full":
         for flow in set(host.flows()) - set(ids):
-            done.append(Deployed.of(await host.remove(flow), removed=True))
+            done.append(Deployed.of(await host.documents.remove(flow), removed=True))
     return DeployAnswer(flows=done)
 
 
@@ -133,8 +135,8 @@ async def _check_all(host: "Host", parts: list[Document]) -> list[str]:
     problems: list[str] = []
     errors = 0
     for part in parts:
-        await host.prepare(part.text())
-        checked = host.check(part.text(), part.file)
+        await host.documents.prepare(part.text())
+        checked = host.documents.check(part.text(), part.file)
         found = sum(problem.severity == "error" for problem in checked.problems)
         if found:
             problems += [str(problem) for problem in checked.problems]
@@ -160,7 +162,7 @@ async def _refuse_stale(host: "Host", ids: list[str], based_on: dict[str, int]) 
         base = based_on.get(flow)
         if base is None or flow not in known:
             continue
-        current = int((await host.document(flow))["revision"])
+        current = int((await host.documents.read(flow))["revision"])
         if current != base:
             raise await _stale(host, StaleRevision(flow, base, current))
 
@@ -168,8 +170,8 @@ async def _refuse_stale(host: "Host", ids: list[str], based_on: dict[str, int]) 
 async def _stale(host: "Host", error: StaleRevision) -> ControlError:
     answer = explain(error)
     try:
-        old = (await host.document(error.flow, error.based_on))["document"]
-        new = (await host.document(error.flow, error.current))["document"]
+        old = (await host.documents.read(error.flow, error.based_on))["document"]
+        new = (await host.documents.read(error.flow, error.current))["document"]
     except HostError:
         return answer  # the base is so old that it is no longer kept
     names = (f"revision {error.based_on}", f"revision {error.current}")
@@ -187,7 +189,7 @@ async def _with_nodes(host: "Host", part: Document, wanted: list[str]) -> dict[s
         raise ControlError(
             "invalid_flow", "not a flow document", where=part.file, do="See: flowcore validate"
         ) from None
-    running = (await host.document(flow))["document"]
+    running = (await host.documents.read(flow))["document"]
     old_ids = [node["id"] for node in running.get("nodes", [])]
     unknown = [node for node in wanted if node not in new_nodes and node not in old_ids]
     if unknown:
@@ -262,7 +264,7 @@ class Revision(Answer):
 @operation("document")
 async def document(host: "Host", ask: RevisionAsked) -> Revision:
     """The document of one revision."""
-    return Revision(**await host.document(ask.flow, ask.revision))
+    return Revision(**await host.documents.read(ask.flow, ask.revision))
 
 
 class Revisions(Answer):
@@ -274,7 +276,7 @@ class Revisions(Answer):
 @operation("revisions")
 async def revisions(host: "Host", ask: FlowAsked) -> Revisions:
     """List the revisions of a flow that are kept (64), oldest first."""
-    return Revisions(revisions=[Revision(**each) for each in await host.revisions(ask.flow)])
+    return Revisions(revisions=[Revision(**each) for each in await host.documents.revisions(ask.flow)])
 
 
 class DiffRequest(FlowAsked):
@@ -297,16 +299,16 @@ class Diff(Difference):
 async def diff(host: "Host", ask: DiffRequest) -> Diff:
     """What changed between two revisions of a flow, or what deploying a document would change."""
     if ask.document is not None:
-        old = await host.document(ask.flow, ask.old)
+        old = await host.documents.read(ask.flow, ask.old)
         text = ask.document if isinstance(ask.document, str) else json.dumps(ask.document)
-        await host.prepare(text)
-        problems = [str(each) for each in host.check(text, "document").problems if each.severity == "error"]
+        await host.documents.prepare(text)
+        problems = [str(each) for each in host.documents.check(text, "document").problems if each.severity == "error"]
         if problems:
             raise ControlError("invalid_flow", "the document has errors", where=ask.flow, problems=problems)
         shown = await difference(host, old["document"], json.loads(text), (f"revision {old['revision']}", "document"))
         return Diff(flow=ask.flow, old=old["revision"], new=None, **shown.model_dump())
-    new = await host.document(ask.flow, ask.new)
-    old = await host.document(ask.flow, ask.old or await _before(host, ask.flow, new["revision"]))
+    new = await host.documents.read(ask.flow, ask.new)
+    old = await host.documents.read(ask.flow, ask.old or await _before(host, ask.flow, new["revision"]))
     names = (f"revision {old['revision']}", f"revision {new['revision']}")
     shown = await difference(host, old["document"], new["document"], names)
     return Diff(flow=ask.flow, old=old["revision"], new=new["revision"], **shown.model_dump())
@@ -314,7 +316,9 @@ async def diff(host: "Host", ask: DiffRequest) -> Diff:
 
 async def _before(host: "Host", flow: str, revision: int) -> int:
     """The newest kept revision with a document before `revision`."""
-    kept = [each for each in await host.revisions(flow) if not each.get("deleted") and each["revision"] < revision]
+    kept = [
+        each for each in await host.documents.revisions(flow) if not each.get("deleted") and each["revision"] < revision
+    ]
     if not kept:
         do = f"List them: flowcore history {flow}"
         raise ControlError("unknown", f"flow {flow!r} has no revision before {revision}", where=flow, do=do)
@@ -331,19 +335,21 @@ class RolledBack(Deployed):
 async def rollback(host: "Host", ask: RevisionAsked) -> RolledBack:
     """Run an earlier revision of a flow again (null: the one before the newest); it becomes a new revision."""
     if ask.revision is None:
-        current = await host.document(ask.flow)
+        current = await host.documents.read(ask.flow)
         restored = await _before(host, ask.flow, current["revision"])
     else:
         restored = ask.revision
-    old = await host.document(ask.flow, restored)
-    result = await host.deploy(json.dumps(old["document"], ensure_ascii=False), f"{ask.flow}, revision {restored}")
+    old = await host.documents.read(ask.flow, restored)
+    result = await host.documents.deploy(
+        json.dumps(old["document"], ensure_ascii=False), f"{ask.flow}, revision {restored}"
+    )
     return RolledBack(restored=restored, **Deployed.of(result).model_dump())
 
 
 @operation("remove")
 async def remove(host: "Host", ask: FlowAsked) -> Deployed:
     """Stop a flow and take it out; its revisions stay in the history, and rollback brings it back."""
-    return Deployed.of(await host.remove(ask.flow), removed=True)
+    return Deployed.of(await host.documents.remove(ask.flow), removed=True)
 
 
 class TypesAsked(Request):

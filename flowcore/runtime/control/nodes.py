@@ -207,7 +207,7 @@ async def disable(host: "Host", ask: Switch) -> Deployed:
 
 
 async def _set_disabled(host: "Host", flow: str, node: str, disabled: bool) -> Deployed:
-    current = await host.document(flow)
+    current = await host.documents.read(flow)
     document = current["document"]
     there = {each["id"]: each for each in document.get("nodes", [])}
     if node not in there:
@@ -222,7 +222,7 @@ async def _set_disabled(host: "Host", flow: str, node: str, disabled: bool) -> D
         there[node].pop("disabled", None)
     text = json.dumps(document, ensure_ascii=False)
     source = current.get("source") or f"flow {flow}"
-    return Deployed.of(await host.deploy(text, source, based_on=current["revision"]))
+    return Deployed.of(await host.documents.deploy(text, source, based_on=current["revision"]))
 
 
 class Killed(Answer):

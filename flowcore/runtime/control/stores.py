@@ -84,7 +84,7 @@ async def state_delete(host: "Host", ask: StateAsked) -> Done:
 
 async def _load(host: "Host", ask: NodeAsked) -> tuple[Record, RecordStore]:
     if ask.flow not in host.flows():
-        await host.document(ask.flow)  # says which flows there are
+        await host.documents.read(ask.flow)  # says which flows there are
     store = record_store(host.bus.connection, host.state_key(ask.flow, ask.node))
     async with asyncio.timeout(_PATIENCE_S):
         return await store.load(), store

@@ -48,13 +48,13 @@ async def test_a_bad_model_is_told_and_disturbs_nothing(host, tmp_path):
     missing, cut = tmp_path / "later.onnx", tmp_path / "cut.onnx"
     cut.write_bytes(nets.doubler(tmp_path / "good.onnx").read_bytes()[:60])
     async with asyncio.timeout(90):
-        await host.deploy(flow(missing), "two.json")
+        await host.documents.deploy(flow(missing), "two.json")
         await says("later.onnx: No such file or directory")
         assert await fresh("beside") == [1.0, 2.0, 3.0]
-        await host.deploy(flow(tmp_path / "good.onnx"), "two.json")
+        await host.documents.deploy(flow(tmp_path / "good.onnx"), "two.json")
         assert (await fresh("shown"))["model"]["name"] == "good"
-        await host.deploy(flow(cut), "two.json")
+        await host.documents.deploy(flow(cut), "two.json")
         assert (await fresh("beside")) and (await fresh("shown"))["model"]["name"] == "good"
-        await host.deploy(flow(nets.doubler(tmp_path / "other.onnx")), "two.json")
+        await host.documents.deploy(flow(nets.doubler(tmp_path / "other.onnx")), "two.json")
         while (await fresh("shown"))["model"]["name"] != "other":
             pass

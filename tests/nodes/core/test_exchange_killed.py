@@ -76,7 +76,7 @@ async def test_nothing_is_lost_when_nodes_and_servers_are_killed(host, tmp_path)
         await client.jetstream().add_stream(name="LINE", subjects=["line"])
         await client.close()
         for name, (out, in_) in lines.items():
-            await host.deploy(line(name, numbers, out, in_, tmp_path / f"{name}.jsonl"), f"{name}.json")
+            await host.documents.deploy(line(name, numbers, out, in_, tmp_path / f"{name}.jsonl"), f"{name}.json")
         for count, victim in ((150, "in"), (350, "out"), (550, "server")):
             for name in lines:
                 await written(tmp_path / f"{name}.jsonl", count)

@@ -71,7 +71,7 @@ async def test_a_counter_that_is_killed_counts_each_message_once(make_host, tmp_
         ("count", "core/counter", {}),
         ("write", "core/file-out", {"path": str(counts)}),
     ]
-    await host.deploy(document(nodes, [("read.out", "count.in"), ("count.out", "write.in")]), "line.json")
+    await host.documents.deploy(document(nodes, [("read.out", "count.in"), ("count.out", "write.in")]), "line.json")
     for kills in range(1, 3):
         await lines_of(counts, lambda lines, kills=kills: len(lines) >= 300 * kills)
         await kill(host, "count")
@@ -85,7 +85,7 @@ async def test_a_tail_that_is_killed_loses_no_line(make_host, tmp_path):
         ("tail", "core/tail", {"path": str(log), "start": "beginning", "poll_s": 0.01}),
         ("write", "core/file-out", {"path": str(got)}),
     ]
-    await host.deploy(document(nodes, [("tail.line", "write.in")]), "line.json")
+    await host.documents.deploy(document(nodes, [("tail.line", "write.in")]), "line.json")
     log.write_text("0\n")  # a rotated file that was there before the first start is none of its business
     await lines_of(got, lambda lines: lines)
     for n in range(1, 1500):
@@ -105,7 +105,7 @@ async def test_a_command_dies_with_its_node_and_runs_again_with_the_next(make_ho
     host, pids = await make_host(), tmp_path / "pids"
     command = ["sh", "-c", f"echo $$ >> {pids}; sleep 1000"]
     nodes = [("run", "core/exec", {"command": command, "when": "start", "timeout_s": 0})]
-    await host.deploy(document(nodes), "line.json")
+    await host.documents.deploy(document(nodes), "line.json")
     (first,) = await lines_of(pids, lambda lines: len(lines) == 1)
     await kill(host, "run")
     _, second = await lines_of(pids, lambda lines: len(lines) == 2)
@@ -126,13 +126,13 @@ async def test_a_host_without_commands_refuses_flows_that_run_some(make_host, tm
         ("run", "core/exec", {"command": ["sh", "-c", f"echo $$ >> {pids}"]}),
         ("tick", "core/inject", {"every_s": 0.1}),
     ]
-    await host.deploy(document(nodes, [("tick.out", "run.in")]), "line.json")
+    await host.documents.deploy(document(nodes, [("tick.out", "run.in")]), "line.json")
     await lines_of(pids, lambda lines: lines)
     await host.stop()
     ran = len(pids.read_text())
     host = await make_host(commands=False)
     with pytest.raises(DeployRefused, match="'core/exec' is not run here: the runtime was started with --no-exec"):
-        await host.deploy(document(nodes, [("tick.out", "run.in")]), "line.json")
+        await host.documents.deploy(document(nodes, [("tick.out", "run.in")]), "line.json")
     states = {node.node: node.state for flow in host.status("line") for node in flow.nodes}
     assert states.get("run") != "running"
     assert len(pids.read_text()) == ran

@@ -132,7 +132,7 @@ async def test_nothing_is_lost_when_the_node_is_killed(host, peer, tmp_path):
         },
     ]  # fmt: skip
     wires = [{"from": "read.out", "to": "key.in"}, {"from": "key.out", "to": "put.in"}]
-    await host.deploy(json.dumps({"flowcore": 1, "id": "line", "nodes": nodes, "wires": wires}), "line.json")
+    await host.documents.deploy(json.dumps({"flowcore": 1, "id": "line", "nodes": nodes, "wires": wires}), "line.json")
     for count in (30, 90, 150):
         await client.has("killed", count)
         (put,) = [node for node in host.status("line")[0].nodes if node.node == "put"]

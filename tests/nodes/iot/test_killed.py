@@ -30,7 +30,7 @@ async def test_nothing_is_lost_when_it_is_killed(host, tmp_path, qos):
     await host.bus.connection.subscribe(
         "flow.line.mqtt.status", lambda subject, data, *_: subscribed.set() if b"connected to" in data else None
     )
-    await host.deploy(flow(path, qos), "line.json")
+    await host.documents.deploy(flow(path, qos), "line.json")
     await asyncio.wait_for(subscribed.wait(), 20)
     client = aiomqtt.Client(
         "127.0.0.1",

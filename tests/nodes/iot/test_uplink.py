@@ -43,7 +43,7 @@ async def test_nothing_is_lost_while_the_line_is_cut(host, nats_broker, tmp_path
 
     async with nats_broker.client(identifier="scada", clean_session=False) as scada:
         await scada.subscribe("plant/#", 1)
-    await host.deploy(json.dumps(document), "uplink.json")
+    await host.documents.deploy(json.dumps(document), "uplink.json")
     async with asyncio.timeout(20):
         while len(given) < 50:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
