@@ -79,6 +79,11 @@ class Emitter:
         port.on_credit, port.on_freed = self._credit.set, self._freed.set
         port.is_through = self._through
 
+    def is_wired(self, hidden: str) -> bool:
+        """True when something listens on a port that is there only where a deploy wired it."""
+        port = self.ports.get(hidden)
+        return port is not None and bool(port.wires)
+
     # -- what a handler returned ----------------------------------------------------------------------------------
 
     def drafts(self, result: Any, message: Message | None) -> list[Draft]:

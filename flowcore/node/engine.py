@@ -1,8 +1,9 @@
-"""What stands behind one node: lifecycle, queue, timers, state, errors. The process around it brings wires and a store.
+"""What stands behind one node: its parts put together, its life, its queue, and what a node's methods ask for.
 
-`flowcore.runtime.runner` runs an engine on the bus, `flowcore.node.testing` runs one in a test. How messages go through
-the handlers is in `flowcore.node.turns`; how outputs leave is in `flowcore.node.emit`; when the state is written is in
-`flowcore.node.commit`.
+The process around it (`flowcore.node.around`) brings wires and a store. How messages go through the handlers is in
+`flowcore.node.turns`; how outputs leave is in `flowcore.node.emit`; when the state is written is in
+`flowcore.node.commit`; what becomes of errors is in `flowcore.node.failures`; a source's `run()` is in
+`flowcore.node.source`.
 
 Invariant: unless `concurrency` says otherwise, one handler (message, timer or life-cycle hook) runs at a time.
 """
@@ -15,22 +16,25 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from flowcore.buffers import BufferExpired, NoRoom
+from flowcore.buffers import BufferExpired
 from flowcore.bus.envelope import Malformed, pack
+from flowcore.node.around import Around
 from flowcore.node.clock import Clock
 from flowcore.node.commit import Committer
 from flowcore.node.config import parse
 from flowcore.node.context import Context
 from flowcore.node.emit import Emitter
+from flowcore.node.failures import Failures
 from flowcore.node.message import Message, current
 from flowcore.node.node import Node
-from flowcore.node.paths import MessagePath, PathError
 from flowcore.node.preview import Budget
 from flowcore.node.record import Record, RecordStore
-from flowcore.node.reports import debug_body, error_body, with_tensors, without_message
+from flowcore.node.references import References
+from flowcore.node.reports import debug_body
 from flowcore.node.resolve import ComesAgain
+from flowcore.node.source import Source
 from flowcore.node.state import State
 from flowcore.node.tensors import Tensors
 from flowcore.node.turns import Turns
@@ -41,35 +45,6 @@ from flowcore.wires.receipt import Receipt
 _STATUS_LIMIT = 500
 _SHORTEST_EVERY_S = 0.001
 _LEAST_STOP_S = 0.2  # for each step of a stop, when the ones before took all the time
-_RUN_AGAIN_S, _LONGEST_RUN_AGAIN_S = 0.5, 30.0
-
-
-class Around(Protocol):
-    """The process around an engine."""
-
-    def status(self, text: str, kind: str) -> None:
-        """Show a badge."""
-
-    def event(self, kind: str, body: dict) -> None:
-        """Publish on `.error` or `.debug`."""
-
-    async def give_up(self, body: dict) -> None:
-        """Store a message that was given up; returns when it is stored."""
-
-    def stuck(self, message: Message | None) -> None:
-        """A sync handler does not come back from its time-out: this process can't go on."""
-
-    def enter(self, work: Any) -> int | None:
-        """A handler gets this work (for the supervisor's page)."""
-
-    def move(self, slot: int | None, work: Any) -> int | None:
-        """The same handler goes on to this work. Returns the slot it has then."""
-
-    def noter(self, slot: int | None) -> Callable[[int, int, int], Any]:
-        """What moves this slot on to another message of the same wire: a function of its epoch, seq and the time."""
-
-    def leave(self, slot: int | None, handled: int = 1) -> None:
-        """It has it no longer; so many were handled since `enter`."""
 
 
 class Engine:
@@ -114,14 +89,13 @@ class Engine:
         self.latencies_ms: deque[float] = deque(maxlen=512)
         self.state = State()
         self.tensors = tensors
-        self.emitter = Emitter(ports, main_port, settings, tensors, lambda error: self.report(error, None))
+        self.failures = Failures(self)
+        self.emitter = Emitter(ports, main_port, settings, tensors, lambda error: self.failures.report(error, None))
         self.committer = Committer(self.state, self.emitter, store, inc)
         self.thread = HandlerThread(self.loop, f"{node_id}-handler")
         self.extras = extras or {}
         self._previews = Budget()
         self._tasks: set[asyncio.Task] = set()
-        self._run_task: asyncio.Task | None = None
-        self._flow_values: dict[str, Any] = {}
         self._thread_id = threading.get_ident()
 
         self.node = node = node_class()
@@ -131,7 +105,9 @@ class Engine:
         node.state = self.state
         node.flow_context = Context(contexts if "flow" in node_class.context else None, flow)
         node.global_context = Context(contexts if "global" in node_class.context else None, "global")
-        self._set_config(*parse(node_class.Config, config))
+        node.config, references = parse(node_class.Config, config)
+        self.references = References(node, references)
+        self.source = Source(node, lambda error: self.failures.report(error, None))
         if self.concurrency > 1:
             self.committer.is_ordered = False
             self.state.refusal = "self.state needs concurrency 1: two handlers at once cannot be stored as one state"
@@ -144,14 +120,6 @@ class Engine:
         if self.node.waits:
             return max(1, getattr(self.node.config, self.node.waits))
         return max(1, self.settings.get("concurrency", 1))
-
-    def _set_config(self, config: Any, references: dict[str, dict]) -> None:
-        self._message_paths = {
-            name: MessagePath(reference["$message"])
-            for name, reference in references.items()
-            if "$message" in reference
-        }
-        self.node.config, self._references = config, references
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -168,37 +136,7 @@ class Engine:
         await self._call_as_turn(self.node.on_go)
         self.turns.start()
         if self.node.is_source():
-            self._run_task = self.loop.create_task(self._run_source())
-
-    async def _run_source(self) -> None:
-        wait_s = _RUN_AGAIN_S
-        while True:
-            started_s = time.monotonic()
-            try:
-                await self.node.run()  # type: ignore[attr-defined]
-                return
-            except (Exception, asyncio.CancelledError) as e:
-                if isinstance(e, asyncio.CancelledError) and self._is_cancelled():
-                    raise
-                self.report(e, None)  # a CancelledError that came out of a library is no reason to end either
-            if time.monotonic() - started_s > 60:
-                wait_s = _RUN_AGAIN_S
-            await asyncio.sleep(wait_s)
-            wait_s = min(wait_s * 2, _LONGEST_RUN_AGAIN_S)
-
-    @staticmethod
-    def _is_cancelled() -> bool:
-        task = asyncio.current_task()
-        return task is not None and task.cancelling() > 0
-
-    async def quiesce(self, timeout_s: float | None = None) -> None:
-        """Stop making messages; go on handling them."""
-        task, self._run_task = self._run_task, None
-        if task is not None:
-            task.cancel()
-            _, late = await asyncio.wait({task}, timeout=timeout_s)
-            if late:
-                self.node.log.warning("run() does not end though it was cancelled")
+            self.source.begin()
 
     async def stop(self, drain_s: float) -> None:
         """Take nothing more, let the handler finish, call `on_stop`, write the state; all within `drain_s`, or so."""
@@ -208,7 +146,7 @@ class Engine:
             return max(_LEAST_STOP_S, until_s - time.monotonic())
 
         self.emitter.running.set()  # what `on_stop` sends must not wait for a resume
-        await self.quiesce(left_s())
+        await self.source.quiesce(left_s())
         if not await self.turns.stop(left_s()):
             self.node.log.warning("a handler did not end within %.1f s: it is left behind", drain_s)
             self.committer.abandon()
@@ -220,7 +158,7 @@ class Engine:
             if self.thread.is_busy:
                 self.committer.abandon()
         except Exception as e:
-            self.report(e, None)
+            self.failures.report(e, None)
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -251,17 +189,17 @@ class Engine:
         """Change the config while the node runs; when validation or `on_reconfigure` raise, the old one stays."""
         new, references = parse(type(self.node).Config, config)
         async with self.turns.between():
-            old, old_references = self.node.config, self._references
-            self._set_config(new, references)
+            old, old_references = self.node.config, self.references
+            self.node.config, self.references = new, References(self.node, references, old_references.known)
             try:
                 await self._call_as_turn(self.node.on_reconfigure, old)  # type: ignore[attr-defined]
             except BaseException:
-                self._set_config(old, old_references)
+                self.node.config, self.references = old, old_references
                 raise
             self.turns.set_concurrency(self.concurrency)
-            if self._run_task is not None and getattr(self.node, "run_again_on_reconfigure", False):
-                await self.quiesce()
-                self._run_task = self.loop.create_task(self._run_source())
+            if self.source.is_running and getattr(self.node, "run_again_on_reconfigure", False):
+                await self.source.quiesce()
+                self.source.begin()
 
     # -- work in --------------------------------------------------------------------------------------------------
 
@@ -283,7 +221,7 @@ class Engine:
         try:
             self.node.on_aside(message)  # type: ignore[attr-defined]
         except Exception as e:
-            self.report(e, message)
+            self.failures.report(e, message)
         work.one_done()
 
     async def _resolve_aside(self, work: Any) -> None:
@@ -292,7 +230,7 @@ class Engine:
         except ComesAgain:
             work.one_done()
         except (BufferExpired, Malformed) as e:
-            self.report(e, Message.arrived(work))
+            self.failures.report(e, Message.arrived(work))
             work.one_done()
         else:
             self._take_aside(work)
@@ -361,36 +299,6 @@ class Engine:
             self.around.leave(None)  # progress: a source that dies after it has begun well
         return receipt
 
-    def setting(self, name: str, message: Message | None) -> Any:
-        reference = self._references.get(name)
-        if reference is None:
-            return getattr(self.node.config, name)
-        (kind, key), *_ = reference.items()
-        if kind == "$message":
-            if message is None:
-                raise LookupError(f"config field '{name}' is taken from a message, and there is none here")
-            try:
-                return self._message_paths[name].get(message)
-            except PathError as e:
-                raise LookupError(f"config field '{name}': {e}") from None
-        value = self._flow_values.get(f"{kind}:{key}")
-        if value is None:
-            raise LookupError(f"config field '{name}': {kind} {key!r} is not set")
-        return value
-
-    async def refresh_references(self) -> None:
-        """Read the shared values that config fields refer to; before each turn of a node that has such."""
-        for kind, context in (("$flow", self.node.flow_context), ("$global", self.node.global_context)):
-            for reference in self._references.values():
-                if kind in reference:
-                    value = await context.get(reference[kind])
-                    self._flow_values[f"{kind}:{reference[kind]}"] = value
-
-    @property
-    def has_shared_references(self) -> bool:
-        """True when a config field is taken from flow or global context."""
-        return any("$flow" in reference or "$global" in reference for reference in self._references.values())
-
     def timer(self, after_s: float, every_s: float | None, function: Callable[..., Any], args: tuple) -> Timer:
         if every_s is not None:
             every_s = max(every_s, _SHORTEST_EVERY_S)
@@ -419,7 +327,7 @@ class Engine:
         try:
             return await coroutine
         except Exception as e:
-            self.report(e, None)
+            self.failures.report(e, None)
 
     def now_s(self) -> float:
         return self.clock.now_s()
@@ -449,68 +357,10 @@ class Engine:
 
     def _set_status(self, text: str, kind: str) -> None:
         self.around.status(text, kind)
-        if self._is_wired("status"):
+        if self.emitter.is_wired("status"):
             instance = self.node.id.rpartition(":")[0] if self.node.speaks_for_instance else ""
             told = {"node": instance or self.node.id, "text": text, "kind": kind}
             self.emitter.send_newest("status", Message(told))
 
     def debug(self, value: Any, message: Message | None) -> None:
         self.on_loop(self.around.event, "debug", debug_body(value, message, self.node.id, self._previews))
-
-    # -- errors ---------------------------------------------------------------------------------------------------
-
-    def report(self, error: BaseException, message: Message | None) -> None:
-        """Publish an error; its message goes to the error port, or is stored as given up before it is acked."""
-        self.on_loop(self._report, error, message)
-
-    def _report(self, error: BaseException, message: Message | None) -> None:
-        body = error_body(self.node, error, message)
-        self.counts["errors"] += 1
-        self.around.event("error", body)
-        if not self.send_error(body, message) and message is not None:
-            self.keep_given_up(body, message)
-
-    def keep_given_up(self, body: dict, message: Message) -> None:
-        """Store a reported message before it is acked."""
-        cause = message.cause
-        if cause is not None:
-            cause.open += 1
-
-        async def store() -> None:
-            await self.around.give_up(body)
-            self.counts["given_up"] += 1
-            if cause is not None:
-                cause.one_done()
-
-        self.spawn(store())
-
-    async def fail(self, error: BaseException, message: Message, tries: int = 1) -> None:
-        """A handler has failed for good: report, hand the message to a catch, or store it. The caller acks it then."""
-        body = error_body(self.node, error, message) | {"tries": tries}
-        self.counts["errors"] += 1
-        self.around.event("error", body)
-        if self._is_wired("error"):
-            await self.emitter.wait_for_credit("error")
-            if self.send_error(body, message):
-                return
-        await self.around.give_up(body)
-        self.counts["given_up"] += 1
-
-    def _is_wired(self, hidden: str) -> bool:
-        port = self.emitter.ports.get(hidden)
-        return port is not None and bool(port.wires)
-
-    def send_error(self, body: dict, message: Message | None) -> bool:
-        """Send on the error port; False when nothing listens there, or it has no credit now, or it does not fit."""
-        if not self._is_wired("error") or not self.emitter.ports["error"].has_credit():
-            return False
-        drafts = [Message(body) if message is None else message.derive(body), Message(without_message(body))]
-        if message is not None and body["message"].get("is_cut"):
-            drafts.insert(0, message.derive(with_tensors(body, message)))
-        for draft in drafts:
-            try:
-                self.emitter.send_at_once("error", draft, message.cause if message is not None else None)
-            except (TypeError, ValueError, NoRoom):  # what a handler made of it cannot be sent, or not now
-                continue
-            return True
-        return False

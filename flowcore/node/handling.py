@@ -1,7 +1,9 @@
-"""What is done around a handler: deadline, port type, circuit breaker, time-out, retries, sending what it made.
+"""What is done around a handler: its message made whole, circuit breaker, tries, and what came of them.
 
-Sync handlers run in a thread (`flowcore.node.runs`), async ones on the event loop. A time-out counts the handler's own
-time: what its outputs wait for credit is not its fault.
+Sync handlers run in a thread (`flowcore.node.runs`), async ones on the event loop. Which messages they get to see is in
+`flowcore.node.admission`, how long they may take in `flowcore.node.time_limit`, how what they make is sent in
+`flowcore.node.results`, and what becomes of their errors in `flowcore.node.failures`. Which messages are handled
+together, and when they are acked, is in `flowcore.node.turns`.
 
     Stopping   the node is told to stop while a message waits for its next try: it is left to the next process
 
@@ -12,26 +14,26 @@ import asyncio
 import contextlib
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from itertools import takewhile
 from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
 from flowcore.buffers import BufferExpired
 from flowcore.bus.envelope import Malformed
+from flowcore.node.admission import Admission
 from flowcore.node.message import Message, current
 from flowcore.node.node import GiveUp
-from flowcore.node.policies import Breaker, BreakerOpen, HandlerTimeout, is_late, retry_waits
-from flowcore.node.ports import PortTypeError
+from flowcore.node.policies import Breaker, BreakerOpen, retry_waits
 from flowcore.node.resolve import ComesAgain, remote_parts
-from flowcore.node.runs import LONGEST_RUN_S, Call, Run, Watched, some
+from flowcore.node.results import Results
+from flowcore.node.runs import LONGEST_RUN_S, Call, Run
+from flowcore.node.time_limit import TimeLimit
 from flowcore.node.work import HandlerThread, Timer
 from flowcore.wires.receipt import Cause, Joined
 
 if TYPE_CHECKING:
     from flowcore.node.engine import Engine
-
-_GRACE_S = 1.0  # for a sync handler to leave after its time-out was raised in it
 
 Ready = tuple[Any, Message]  # a work of the queue, and the message a handler gets
 
@@ -40,19 +42,15 @@ class Stopping(Exception):
     """The node stops: what is at hand is left to the next process."""
 
 
-class _Late(Exception):
-    """Past its deadline: counted, not an error."""
-
-
 class Handling:
     """Calls the handlers of one engine's node."""
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
         node, settings = engine.node, engine.settings
-        self._timeout_s: float | None = settings.get("timeout_s")
-        deadline = settings.get("deadline") or {}
-        self._age_s, self._late_port = deadline.get("age_s"), deadline.get("late") == "port"
+        self._limit = TimeLimit(settings.get("timeout_s"), engine)
+        self._results = Results(engine, self._limit)
+        self._admission = Admission(engine, settings.get("deadline") or {}, self._results)
         self._breaker = Breaker(settings.get("breaker") or {})
         self._retry = settings.get("retry") or {}
         self._resolver = engine.tensors.resolver
@@ -105,49 +103,20 @@ class Handling:
             if work.is_latest:
                 work.wire.counts["drops"] += 1
         except (BufferExpired, Malformed) as e:
-            await self._engine.fail(e, Message.arrived(work))
+            await self._engine.failures.fail(e, Message.arrived(work))
         else:
             return True
         done.append(work)
         return False
 
-    def _arrived(self, work: Any) -> tuple[Message, Exception | None]:
-        """The message of a work, and why the handler must not see it."""
-        message = Message.arrived(work)
-        if message._deadline_ns is None and self._age_s is None and work.wire.check is None:
-            return message, None
-        return message, self._refusal(work, message)
-
-    def _refusal(self, work: Any, message: Message) -> Exception | None:
-        """Why the handler must not see a message; also brings the payload into the port's form."""
-        if (message.deadline_ns is not None or self._age_s is not None) and is_late(
-            work.envelope, self._age_s, self._engine.clock.now_ns()
-        ):
-            return _Late()
-        if work.wire.check is not None:
-            try:
-                message.payload = work.wire.check(message.payload)
-            except PortTypeError as e:
-                return e
-        return None
-
-    async def _refuse(self, refusal: Exception, work: Any, message: Message, done: list[Any]) -> None:
-        engine = self._engine
-        if not isinstance(refusal, _Late):
-            await engine.fail(refusal, message)
-        else:
-            engine.counts["late"] += 1
-            if self._late_port and "late" in engine.emitter.ports:
-                await self._pass_on("late", message, work)
-        done.append(work)
-
     async def _one(self, work: Any, done: list[Any], thread: HandlerThread) -> None:
         """Handle one message: an async handler's, or a sync one's while the circuit breaker has an eye on it."""
-        message, refusal = self._arrived(work)
+        message, refusal = self._admission.arrived(work)
         if refusal is not None:
-            await self._refuse(refusal, work, message, done)
+            await self._admission.refuse(refusal, work, message)
+            done.append(work)
         elif self._breaker.is_open and (refused := self._refused_by_breaker()) is not None:
-            await self._engine.fail(refused, message)
+            await self._engine.failures.fail(refused, message)
             done.append(work)
         elif not self.is_async:
             await self._run_in_thread([work], done, thread)
@@ -173,11 +142,11 @@ class Handling:
             engine.state.begin()
             result = self._on_message(message)
             if isinstance(result, AsyncGeneratorType):
-                await self._send_generated(result, message, work)
+                await self._results.send_generated(result, message, work)
             else:
-                value = await (result if self._timeout_s is None else self._limited(result))
+                value = await (result if self._limit.seconds is None else self._limit.within(result))
                 if value is not None and not engine.emitter.send_now(value, message, work, time.monotonic()):
-                    await self._send(value, message, work)
+                    await self._results.send(value, message, work)
             return None
         except BaseException as e:
             engine.state.rollback()
@@ -192,16 +161,16 @@ class Handling:
         """One run of sync handlers: until a failure, a generator with more, or two milliseconds."""
         if self._resolver.is_used:
             works = [*works[:1], *takewhile(lambda work: not self._is_unresolved(work), works[1:])]
-        run = self._run(works, self._arrived)
-        await self._in_thread(thread, run)
+        run = self._run(works, self._admission.arrived)
+        await self._limit.in_thread(thread, run)
         send_now, now_s, is_plain = self._engine.emitter.send_now, time.monotonic(), self._is_plain
         for work, message, result in run.finished:
             error: BaseException | None = None
             try:
                 if type(result) is list:  # a generator's values
-                    await self._send_all(result, message, work)
+                    await self._results.send_all(result, message, work)
                 elif result is not None and not send_now(result, message, work, now_s):
-                    await self._send(result, message, work)
+                    await self._results.send(result, message, work)
             except Exception as e:
                 error = e
             if error is None and is_plain:
@@ -212,24 +181,24 @@ class Handling:
             return
         work, message = works[len(run.finished)], run.message
         if run.refusal is not None:
-            await self._refuse(run.refusal, work, message, done)
+            await self._admission.refuse(run.refusal, work, message)
+            done.append(work)
         elif run.error is not None:
             await self._finish(work, message, run.fault(), done, thread)
         elif run.more is not None:
-            error = await self._send_rest(*run.more, message, work, thread)
+            error = await self._results.send_rest(*run.more, message, work, thread)
             await self._finish(work, message, error, done, thread, may_retry=False)
 
     def _run(self, works: list[Any], arrived: Callable[[Any], tuple[Message, Exception | None]]) -> Run:
         # A handler that makes tensors may wait for a slot: what ran before it must be sent by then.
         is_single = self._breaker.is_open or self._engine.tensors.allocs > 0
-        return Run(
-            self._on_message, works, arrived, self._engine, is_single=is_single, is_timed=self._timeout_s is not None
-        )
+        is_timed = self._limit.seconds is not None
+        return Run(self._on_message, works, arrived, self._engine, is_single=is_single, is_timed=is_timed)
 
     @property
     def _is_plain(self) -> bool:
         """True when nothing is to be done for a message that was handled well."""
-        return not self._breaker.is_open and not self._has_complete
+        return not self._breaker.is_open and not self._engine.emitter.is_wired("complete")
 
     # -- many at once -------------------------------------------------------------------------------------------
 
@@ -240,11 +209,12 @@ class Handling:
             if self._resolver.is_used and "unresolved" in work.envelope and not await self._resolve(work, done):
                 continue
             message = Message.arrived(work)
-            refusal = self._refusal(work, message)
+            refusal = self._admission.refusal(work, message)
             if refusal is None:
                 ready.append((work, message))
             else:
-                await self._refuse(refusal, work, message, done)
+                await self._admission.refuse(refusal, work, message)
+                done.append(work)
         if not ready:
             return
         if not self._breaker.is_open:
@@ -296,14 +266,8 @@ class Handling:
         for work in works:
             if self._resolver.is_used and "unresolved" in work.envelope and not await self._resolve(work, done):
                 continue
-            await self._pass_on(port, Message.arrived(work), work)
+            await self._results.pass_on(port, Message.arrived(work), work)
             done.append(work)
-
-    async def _pass_on(self, port: str, message: Message, work: Any) -> None:
-        try:
-            await self._engine.emitter.emit([(port, message.derive())], work)
-        except (TypeError, ValueError) as e:  # just over the largest size
-            await self._engine.fail(e, message)
 
     # -- calls --------------------------------------------------------------------------------------------------
 
@@ -318,102 +282,25 @@ class Handling:
         if _is_async(function):
             result = function(*args)
             if isinstance(result, AsyncGeneratorType):
-                await self._send_generated(result, None, cause)
+                await self._results.send_generated(result, None, cause)
             else:
-                value = await self._limited(result)
-                await self._send_all(value if is_spread and isinstance(value, list) else [value], None, cause)
+                value = await self._limit.within(result)
+                values = value if is_spread and isinstance(value, list) else [value]
+                await self._results.send_all(values, None, cause)
             return
         call = Call(self._engine.tensors, function, *args)
-        await self._in_thread(thread, call)
+        await self._limit.in_thread(thread, call)
         if (failed := call.fault()) is not None:
             try:
                 raise failed
             finally:
                 del failed  # its traceback has this frame
         values = list(call.values[0]) if is_spread and call.is_list else call.values
-        error = await self._send_rest(values, call.rest, None, cause, thread)
+        error = await self._results.send_rest(values, call.rest, None, cause, thread)
         if error is not None:
             raise error
 
-    async def _limited(self, awaitable: Awaitable[Any]) -> Any:
-        limit = self._engine.clock.timeout(self._timeout_s)
-        try:
-            async with limit:
-                return await awaitable
-        except TimeoutError:
-            if limit.expired():
-                raise HandlerTimeout(f"not finished after {self._timeout_s} s") from None
-            raise
-
-    async def _in_thread(self, thread: HandlerThread, run: Run | Call) -> None:
-        """Run in the handler thread; past the time-out raise in it, and give the process up if that doesn't help."""
-        future, limit_s = thread.call(run), self._timeout_s
-        if limit_s is None:
-            await future
-            return
-        while not future.done():
-            started_s = run.started_s
-            left_s = limit_s - (time.perf_counter() - started_s) if started_s else limit_s
-            await asyncio.wait({future}, timeout=max(left_s, 0.001))
-            if not future.done() and run.expire(thread.ident, limit_s):
-                await asyncio.wait({future}, timeout=_GRACE_S)
-                if not future.done() and run.is_expired:
-                    await self._give_process_up(run, future)
-        future.result()
-        if isinstance(run.error, HandlerTimeout) and not run.error.args:
-            run.error.args = (f"not finished after {limit_s} s",)
-
-    async def _give_process_up(self, run: Watched, future: asyncio.Future) -> None:
-        self._engine.around.stuck(run.message)
-        await future
-
     # -- what came of it ----------------------------------------------------------------------------------------
-
-    async def _send(self, result: Any, message: Message | None, cause: Cause | None) -> None:
-        if result is not None:
-            emitter = self._engine.emitter
-            await emitter.emit(emitter.drafts(result, message), cause)
-
-    async def _send_all(self, results: list[Any], message: Message | None, cause: Cause | None) -> None:
-        for result in results:
-            await self._send(result, message, cause)
-
-    async def _send_generated(self, results: AsyncGeneratorType, message: Message | None, cause: Cause | None) -> None:
-        async with contextlib.aclosing(results):
-            while True:
-                try:
-                    following = anext(results)
-                    result = await (following if self._timeout_s is None else self._limited(following))
-                except StopAsyncIteration:
-                    return
-                await self._send(result, message, cause)
-                del result  # or it would be in use while the next one waits for a slot
-
-    async def _send_rest(
-        self, values: list, rest: Iterator | None, message: Message | None, cause: Any, thread: HandlerThread
-    ) -> BaseException | None:
-        """A generator that yields many: send what it gave, then let it go on, so that back-pressure reaches it."""
-        engine = self._engine
-        while True:
-            try:
-                await self._send_all(values, message, cause)
-            except Exception as e:
-                engine.state.rollback()
-                return e
-            values.clear()  # or they would be in use while the next ones wait for their slots
-            if rest is None:
-                return None
-            engine.emitter.flush()
-            piece = Call(engine.tensors, some, rest, engine.tensors, message=message)
-            slot = engine.around.enter(cause) if message is not None else None
-            try:
-                await self._in_thread(thread, piece)
-            finally:
-                engine.around.leave(slot, 0)
-            if piece.error is not None:
-                engine.state.rollback()
-                return piece.fault()
-            values, rest = piece.values[0]
 
     async def _finish(
         self,
@@ -440,12 +327,12 @@ class Handling:
         if error is None:
             if self._breaker.is_open:
                 self._breaker.succeeded()
-            if self._has_complete:
+            if self._engine.emitter.is_wired("complete"):
                 await self._say_complete(message, work)
         else:
             if not isinstance(error, BreakerOpen):
                 self._breaker.failed(self._engine.now_s(), str(error))
-            await self._engine.fail(error, message, tries)
+            await self._engine.failures.fail(error, message, tries)
         done.append(work)
 
     async def _wait_to_retry(self, seconds: float) -> None:
@@ -462,24 +349,20 @@ class Handling:
         if self.is_async:
             return await self._try_async(work, message)
         run = self._run([work], lambda _: (message, None))
-        await self._in_thread(thread, run)
+        await self._limit.in_thread(thread, run)
         if run.error is not None:
             return run.fault()
         if run.more is not None:
-            return await self._send_rest(*run.more, message, work, thread)
+            return await self._results.send_rest(*run.more, message, work, thread)
         _, _, result = run.finished[0]
-        return await self._send_rest(result if type(result) is list else [result], None, message, work, thread)
-
-    @property
-    def _has_complete(self) -> bool:
-        port = self._engine.emitter.ports.get("complete")
-        return port is not None and bool(port.wires)
+        values = result if type(result) is list else [result]
+        return await self._results.send_rest(values, None, message, work, thread)
 
     async def _say_complete(self, message: Message, work: Any) -> None:
         try:
             await self._engine.emitter.emit([("complete", message.derive())], work)
         except (TypeError, ValueError) as e:  # the handler made of it what cannot be sent
-            self._engine.report(e, None)
+            self._engine.failures.report(e, None)
 
 
 def _is_async(function: Callable[..., Any] | None) -> bool:

@@ -217,7 +217,7 @@ class Node:
         Raises:
             LookupError: the reference leads nowhere (no such part of the message, no such variable).
         """
-        return self.engine.setting(name, message)
+        return self.engine.references.value(name, message)
 
     def after(self, seconds: float, function: Callable[..., Any], *args: Any) -> "Timer":
         """Run `function(*args)` once, as a handler: never beside another, may return outputs and change state."""
@@ -256,7 +256,7 @@ class Node:
 
     def report(self, error: BaseException, message: Message | None = None) -> None:
         """Publish an error as a failed handler would, without raising: the message counts as handled."""
-        self.engine.report(error, message)
+        self.engine.failures.report(error, message)
 
 
 def clock_s() -> float:

@@ -17,7 +17,8 @@ from flowcore.node.message import Message
 from flowcore.node.policies import HandlerTimeout
 
 if TYPE_CHECKING:
-    from flowcore.node.engine import Around, Engine
+    from flowcore.node.around import Around
+    from flowcore.node.engine import Engine
     from flowcore.node.tensors import Tensors
 
 LONGEST_RUN_S, _LONGEST_RUN_NS = 0.002, 2_000_000  # what is behind it must not wait for a slow handler's whole batch

@@ -162,15 +162,15 @@ class Turns:
             except Stopping:
                 return
             except Exception as e:  # the engine's own fault: show it, never stop the node
-                engine.report(e, None)
+                engine.failures.report(e, None)
                 await asyncio.sleep(0.1)
             finally:
                 self.busy -= 1
 
     async def _turn(self, thread: HandlerThread) -> None:
         engine = self._engine
-        if engine.has_shared_references:
-            await engine.refresh_references()
+        if engine.references.are_shared:
+            await engine.references.refresh()
         if engine.timers_due:
             await self._run_timer(engine.timers_due.popleft(), thread)
             if self._is_stopping or self.is_paused:
@@ -185,7 +185,7 @@ class Turns:
         done: list[Any] = []
         try:
             if deaths >= _TRIES:
-                await engine.fail(CrashedHandler(deaths), Message.arrived(works[0]), deaths)
+                await engine.failures.fail(CrashedHandler(deaths), Message.arrived(works[0]), deaths)
                 done.append(works[0])
             elif self.bypass_to is not None:
                 await self._handling.bypass(works, done, self.bypass_to)
@@ -288,7 +288,7 @@ class Turns:
         try:
             error = await self._handling.timer(timer, thread)
             if error is not None:
-                engine.report(error, None)
+                engine.failures.report(error, None)
         finally:
             self._end_turn([], thread)
             if timer.every_s is not None:

@@ -59,7 +59,7 @@ class Orders:
             case "bypass":
                 self._set_mode("bypassed" if frame["on"] else "run")
             case "quiesce":
-                await engine.quiesce()
+                await engine.source.quiesce()
             case "drained?" | "drained":
                 queued = len(engine.queue) + engine.turns.busy
                 link.answer(frame, "drained", unacked=wiring.outs.unacked(), queued=queued)

@@ -186,7 +186,7 @@ class Runner:
                 try:
                     await engine.emitter.emit_again(port, envelope)
                 except (TypeError, ValueError) as e:  # one of the largest size, and the new numbers are longer
-                    engine.report(e, Message(envelope.get("payload"), envelope=envelope))
+                    engine.failures.report(e, Message(envelope.get("payload"), envelope=envelope))
         engine.emitter.flush()
         self._inherited = None
         self.orders.apply_mode()
@@ -302,7 +302,7 @@ class Runner:
     def _send_rejected(self, body: dict) -> bool:
         self._is_rejecting = True  # the error port's own wire may close the cycle, and be as full
         try:
-            return self.engine.send_error(body, None)
+            return self.engine.failures.send(body, None)
         finally:
             self._is_rejecting = False
 

@@ -347,8 +347,8 @@ async def test_drop_oldest_keeps_the_newest_and_the_order():
     async with drive(Newest, settings={"full": "drop_oldest"}) as node:
         node.clear()
         wired = wire(node, "out", 1)
-        node.engine._run_task.cancel()
-        node.engine._run_task = node.engine.loop.create_task(node.engine._run_source())
+        await node.engine.source.quiesce()
+        node.engine.source.begin()
         await node.wait_for(lambda: node.engine.emitter.drops == 3)
         node.node.after_ack.set()
         while 5 not in (sent := await node.sent()):

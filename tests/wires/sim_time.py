@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from flowcore.node import commit, emit, engine, handling, runs, tensors, turns
+from flowcore.node import commit, emit, engine, handling, runs, source, tensors, time_limit, turns
 from flowcore.runtime import runner, stats, store, telling, wires_in, wires_out, wiring
 from flowcore.wires import out_port
 
@@ -147,8 +147,8 @@ _clock = SimpleNamespace(
 def simulated(connection: type) -> Iterator[None]:
     """The engine on simulated clock, threads and bus; nothing else of it is changed."""
     with contextlib.ExitStack() as stack:
-        ours = (runner, stats, telling, wires_in, wires_out, wiring)
-        for module in (commit, emit, engine, handling, runs, tensors, turns, *ours, out_port):
+        of_node = (commit, emit, engine, handling, runs, source, tensors, time_limit, turns)
+        for module in (*of_node, runner, stats, telling, wires_in, wires_out, wiring, out_port):
             if hasattr(module, "time"):
                 stack.enter_context(mock.patch.object(module, "time", _clock))
         for module in (engine, turns):

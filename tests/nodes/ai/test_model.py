@@ -212,7 +212,7 @@ async def test_a_message_past_its_time_out_fails_alone(tmp_path):
     async with drive(Model, model=str(heavy), threads=1, warm_up=0, settings={"timeout_s": 0.02}) as node:
         await node.put(np.zeros((4, 256, 256), np.float32))
         assert node.given_up[0]["error"] == "HandlerTimeout"
-        node.engine.turns._handling._timeout_s = 60
+        node.engine.turns._handling._limit.seconds = 60
         await node.put(np.zeros((1, 256, 256), np.float32))
         await node.sent(1, port="out")
 

@@ -159,7 +159,7 @@ async def test_a_busy_writer_that_rotates_loses_nothing_over_restarts(tmp_path):
             async with drive(Tail, path=str(log), store=store, **QUICK) as node:
                 wanted = min(300, 2000 - len(got))
                 await node.wait_for(lambda node=node, wanted=wanted: len(node.messages()) >= wanted, timeout=20)
-                await node.engine.quiesce()
+                await node.engine.source.quiesce()
                 await stored(node)
                 got += [int(line) for line in await node.sent()]
     assert got == list(range(2000))
