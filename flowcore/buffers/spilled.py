@@ -15,6 +15,8 @@ from flowcore.buffers.tensor import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_PLAIN = frozenset((int, float, bool, type(None)))
+
 
 class ToSpill:
     """A leaf on its way into a slot."""
@@ -86,7 +88,9 @@ def without_large(value: Any, threshold: int) -> Any:
 
 
 def replaced(value: Any, leaf: "Callable[[Any], Any]", *, makes_copy: bool = False) -> Any:
-    """`value` with `leaf(x)` for every x in it that is no map and no list, at any depth.
+    """`value` with `leaf(x)` for every x in it that is no map, no list, no number and not None, at any depth.
+
+    Numbers are passed over because a long list of them would else take seconds.
 
     Args:
         makes_copy: leave maps and lists as they are and build others; else they are changed in place.
@@ -101,10 +105,10 @@ def replaced(value: Any, leaf: "Callable[[Any], Any]", *, makes_copy: bool = Fal
             found = dump()
         if isinstance(found, dict):
             found = dict(found) if makes_copy else found
-            todo.extend((found, name) for name in found)
+            todo.extend([(found, name) for name, one in found.items() if type(one) not in _PLAIN])
         elif isinstance(found, (list, tuple)):
             found = list(found) if makes_copy or isinstance(found, tuple) else found
-            todo.extend((found, index) for index in range(len(found)))
+            todo.extend([(found, index) for index, one in enumerate(found) if type(one) not in _PLAIN])
         else:
             found = leaf(found)
         holder[key] = found
@@ -112,14 +116,15 @@ def replaced(value: Any, leaf: "Callable[[Any], Any]", *, makes_copy: bool = Fal
 
 
 def leaves(value: Any) -> Iterator[Any]:
-    """What maps and lists hold in the end, at any depth; the value itself when it is neither. In no order."""
+    """What maps and lists hold in the end, at any depth, but no numbers and None in them; the value itself when it is
+    neither. In no order."""
     todo = [value]
     while todo:
         found = todo.pop()
         if isinstance(found, dict):
-            todo.extend(found.values())
+            todo.extend([one for one in found.values() if type(one) not in _PLAIN])
         elif isinstance(found, (list, tuple)):
-            todo.extend(found)
+            todo.extend([one for one in found if type(one) not in _PLAIN])
         else:
             yield found
 
