@@ -4,7 +4,9 @@ from nats.aio.client import Client
 
 
 async def settled(client: Client) -> None:
-    """Wait until the server has what was subscribed and published: nats-py's `flush` alone may send its PING ahead of
-    a SUB that its flusher has not written yet."""
-    await client._flush_pending(force_flush=True)
+    """Wait until the server has what was subscribed and published.
+
+    The PING of a first `flush` may go out ahead of a SUB that nats-py's flusher has not written yet.
+    """
+    await client.flush()
     await client.flush()

@@ -33,8 +33,8 @@ from flowcore.bus.envelope import (
 )
 
 THRESHOLD = 16 * 1024  # bytes: smaller arrays travel inline
-_IS_TENSOR = int(Kind.TENSOR)  # Python 3.11 calls a function for each `Kind.TENSOR`
 MAX_RESOLVED = 1 << 30  # bytes of spilled parts in one message: a small handle may name a large slot
+_TENSOR_KIND = int(Kind.TENSOR)  # Python 3.11 calls a function for each `Kind.TENSOR`
 
 
 def _extension(code: int, data: bytes) -> Extension:
@@ -228,13 +228,13 @@ class Codec:
         lease, why = None, ""
         if handle.host == self.host:
             try:
-                lease = self.readers.lease(handle) if handle.pool not in self.pools.by_id else self.lease(handle)
+                lease = self.lease(handle)
             except BufferExpired as e:
                 self.expired += 1
                 why = str(e)
             except OSError:
                 pass  # it is there, and cannot be opened from here: fetched like one of another host
-        is_tensor = handle.kind == _IS_TENSOR
+        is_tensor = handle.kind == _TENSOR_KIND
         if is_tensor and lease is not None:
             return Tensor(handle.dtype, handle.shape, handle.nbytes, handle.device, lease, handle)
         if not why:

@@ -53,7 +53,7 @@ class Handle(NamedTuple):
 
     def passed_on(self, via: Place | None) -> bytes:
         """As it travels when another one sends it, who can be asked for the pool as `via` says."""
-        return _HEAD.pack(self[0], self[1]) + _packed((*self[2:-1], via))
+        return _HEAD.pack(self.slot, self.generation) + _packed((*self[2:-1], via))
 
     @classmethod
     def unpack(cls, data: bytes) -> "Handle":

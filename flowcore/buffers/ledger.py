@@ -53,7 +53,7 @@ class Ledger:
     """One pool's file, mapped: `create` it as owner, `open` it as reader.
 
     Attributes:
-        generations: of each slot, as they are now.
+        generations: of each slot, as it is now; set by the owner alone, with the write lock.
     """
 
     def __init__(self, fd: int, place: Place, mapped: mmap.mmap, *, is_own: bool) -> None:
@@ -122,14 +122,6 @@ class Ledger:
             files.remove(self.pool)
 
     # What it says
-
-    def generation(self, slot: int) -> int:
-        """Generation of a slot."""
-        return self.generations[slot]
-
-    def set_generation(self, slot: int, generation: int) -> None:
-        """Owner only, with the write lock."""
-        self.generations[slot] = generation
 
     @property
     def is_closed(self) -> bool:

@@ -32,11 +32,7 @@ class Lingering:
     @staticmethod
     def of(value: Any) -> tuple[WeakLease, ...]:
         """Weak references to the slots that a decoded value holds: take them before it is handled."""
-        leases = []
-        for part in parts(value):
-            if part.lease is not None:
-                leases.append(weakref.ref(part.lease))
-        return tuple(leases)
+        return tuple([weakref.ref(part.lease) for part in parts(value) if part.lease is not None])
 
     def done(self, leases: tuple[WeakLease, ...], port: str, message: str) -> None:
         """The message that came to `port` with these is done; whichever is still in use is listed until it is not.

@@ -39,10 +39,10 @@ class Pool(Slots):
                     slot = self._free.popleft()
                     if ledger.lock_write(slot):
                         self.taken += 1
-                        generation = ledger.generation(slot) | 1
-                        if generation == ledger.generation(slot):
+                        generation = ledger.generations[slot] | 1
+                        if generation == ledger.generations[slot]:
                             generation += 2  # written before and never sealed
-                        ledger.set_generation(slot, generation)
+                        ledger.generations[slot] = generation
                         return self._count(slot, generation + 1)
                     self._free.append(slot)
                 return None
@@ -53,12 +53,12 @@ class Pool(Slots):
         """From now on it is read and no more written."""
         if not self.is_sealed(lease):
             self.memory.sealed(lease.slot)
-            self.ledger.set_generation(lease.slot, lease.generation)
+            self.ledger.generations[lease.slot] = lease.generation
             self.ledger.unlock(lease.slot)
 
     def is_sealed(self, lease: Lease) -> bool:
         """Whether a slot of this pool may be read."""
-        return self.ledger.generation(lease.slot) == lease.generation
+        return self.ledger.generations[lease.slot] == lease.generation
 
     def lease(self, slot: int, generation: int, nbytes: int) -> Lease:
         """Refer to a sealed slot again: a handle of ours has come back, or its bytes are asked for.
@@ -74,7 +74,7 @@ class Pool(Slots):
                     or nbytes > self.slot_bytes
                     or generation & 1
                     or not self.is_open
-                    or self.ledger.generation(slot) != generation
+                    or self.ledger.generations[slot] != generation
                 ):
                     raise BufferExpired(f"slot {slot} of pool {self.id:016x} was written again")
                 if slot not in self._counts:

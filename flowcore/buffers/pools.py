@@ -36,7 +36,7 @@ class Pools:
         limit_bytes: how large its pools may be together (a node's setting `pool_mb`).
 
     Attributes:
-        by_id: they by their ids; another dict after each change.
+        by_id: the pools there are, by their ids; another dict after each change.
     """
 
     def __init__(self, limit_bytes: int = DEFAULT_LIMIT) -> None:

@@ -15,7 +15,7 @@ from flowcore.buffers.tensor import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PLAIN = frozenset((int, float, bool, type(None)))
+_PLAIN = frozenset((int, float, bool, type(None)))  # never in a slot, and often by the million
 
 
 class ToSpill:

@@ -42,7 +42,7 @@ BUS_TROUBLE: tuple[type[Exception], ...] = (nats.errors.Error, OSError, TimeoutE
 _log = logging.getLogger("flowcore.bus")
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
 _CLOSE_S = 2.0
-_NOBODY_S, _NOBODY_PAUSE_S = 2.0, 0.05
+_NOBODY_S, _NOBODY_PAUSE_S = 2.0, 0.05  # how long nobody may answer for JetStream, and between two tries
 _JETSTREAM = ("$JS.API.", "$KV.")
 _MOST_UNSENT = 32 << 20  # bytes that a server which does not read may leave with us
 
@@ -68,8 +68,10 @@ class _Client(nats.aio.client.Client):
         self._ps = WatchedParser(self)
 
     async def request(self, subject: str, *args: Any, **options: Any) -> Msg:
-        """As nats-py's. While the server reads its users again (at each deploy), nobody answers for JetStream for a
-        moment [nats-server 2.15]: asked again until somebody does."""
+        """As nats-py's, but that JetStream is asked again when nobody answers.
+
+        So it is for a moment while the server reads its users again, at each deploy [nats-server 2.15].
+        """
         until_s = time.monotonic() + _NOBODY_S
         while True:
             try:

@@ -22,7 +22,7 @@ from flowcore.node.tensors import Tensors
 from flowcore.runtime.incoming import Incoming
 from flowcore.runtime.outside import Outside
 from flowcore.runtime.page import wire_hash
-from flowcore.runtime.wire_ends import ends_of
+from flowcore.runtime.replica_ends import ends_of
 from flowcore.wires.durable_in import DurableInWire
 from flowcore.wires.in_wire import InWire, LatestInWire
 from flowcore.wires.out_port import Publish

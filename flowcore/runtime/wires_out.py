@@ -22,7 +22,7 @@ from flowcore.flow.resolved import WireSpec
 from flowcore.node.calls import caller_of
 from flowcore.node.tensors import Tensors
 from flowcore.runtime.outside import Outside
-from flowcore.runtime.wire_ends import ends_of
+from flowcore.runtime.replica_ends import ends_of
 from flowcore.wires.durable import DurableWire
 from flowcore.wires.frames import Ack
 from flowcore.wires.out_port import Kept, Origin, OutPort, Publish
